@@ -10,7 +10,7 @@ _PACKAGE = Path(__file__).resolve().parent
 def repo_root() -> Path | None:
     """Return the folder of the checkout, or None when `course_lib` was installed from a wheel."""
     root = _PACKAGE.parent
-    return root if (root / "pyproject.toml").is_file() and (root / "data").is_dir() else None
+    return root if (root / "pyproject.toml").is_file() else None
 
 
 def data_dir() -> Path:
