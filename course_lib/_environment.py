@@ -134,8 +134,9 @@ def _pip(python: Path, title: str, *arguments: str) -> None:
 
 def _pump(process: subprocess.Popen, lines: "queue.Queue[str | None]") -> None:
     assert process.stdout is not None
-    for line in process.stdout:
-        lines.put(line.rstrip())
+    with process.stdout as output:
+        for line in output:
+            lines.put(line.rstrip())
     lines.put(None)
 
 
