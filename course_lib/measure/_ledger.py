@@ -1,0 +1,357 @@
+"""One account of live tensor storages, shared by all memory meters.
+
+A dispatch mode sees the result of each operation; a weak reference to each storage tells when it
+is freed. What counts:
+
+* A storage made inside counts whole, once, however many tensors view it.
+* A storage that existed before counts only the stretch that operations inside really use: eight
+  rows of a large data set count as eight rows. Parameters, buffers, gradients and optimizer state
+  count whole.
+* Short-lived buffers inside one kernel (an operation's own workspace) are not tensors and do not
+  count.
+"""
+
+import math
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch._C._autograd import _get_sequence_nr
+from torch.nn.parameter import is_lazy
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
+from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass
+from torch.utils._pytree import tree_leaves
+
+from course_lib.measure._modules import ModuleWatch, refuse_compiled
+
+
+PARAMETERS = "parameters"
+GRADIENTS = "gradients"
+OPTIMIZER = "optimizer state"
+SAVED = "saved activations"
+TEMPORARIES = "temporaries"
+PARTS = (PARAMETERS, GRADIENTS, OPTIMIZER, SAVED, TEMPORARIES)
+
+_active: list["Ledger"] = []
+
+_PICKS = {torch.ops.aten.index, torch.ops.aten.index_select, torch.ops.aten.gather}
+
+
+class Extent:
+    """The stretch of one storage that a set of tensors views, in bytes."""
+
+    def __init__(self) -> None:
+        self._spans: list[tuple[int, int]] = []
+        self._views: set[tuple] = set()
+        self._most = 0  # elements in all views, if they did not overlap
+
+    def add(self, tensor: Tensor) -> int:
+        """Add the stretch that `tensor` views; return the bytes of all stretches so far."""
+        view = (tensor.storage_offset(), tuple(tensor.shape), tuple(tensor.stride()), tensor.dtype)
+        if view not in self._views and tensor.numel():
+            self._views.add(view)
+            # An expanded axis has stride 0 and touches nothing new.
+            axes = [(n, step) for n, step in zip(view[1], view[2], strict=True) if step]
+            size = tensor.element_size()
+            start = tensor.storage_offset() * size
+            stop = start + (sum((n - 1) * step for n, step in axes) + 1) * size
+            self._spans = _merge([*self._spans, (start, stop)])
+            self._most += math.prod(n for n, _ in axes) * size
+        return min(self._most, sum(stop - start for start, stop in self._spans))
+
+
+class Entry:
+    """What the ledger knows of one storage; holds no tensor."""
+
+    __slots__ = (
+        "born_inside",
+        "dtype",
+        "module",
+        "nbytes",
+        "ref",
+        "role",
+        "saved",
+        "shape",
+        "used",
+    )
+
+    def __init__(
+        self, ref: weakref.ref, tensor: Tensor, born_inside: bool, module: nn.Module | None
+    ) -> None:
+        self.ref = ref
+        self.shape = tuple(tensor.shape)
+        self.dtype = tensor.dtype
+        self.born_inside = born_inside
+        self.module = module
+        self.role = TEMPORARIES
+        self.saved = 0  # how many times autograd holds it at this moment
+        self.nbytes = 0
+        self.used = Extent()  # of a storage from before
+
+    @property
+    def part(self) -> str:
+        """The part of memory (one of PARTS) it belongs to now."""
+        return SAVED if self.saved and self.role == TEMPORARIES else self.role
+
+
+def _merge(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    merged: list[tuple[int, int]] = []
+    for start, stop in sorted(spans):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(stop, merged[-1][1]))
+        else:
+            merged.append((start, stop))
+    return merged
+
+
+class Packed:
+    """What autograd holds in place of a tensor: the tensor, and a note for the open ledgers."""
+
+    __slots__ = ("__weakref__", "entries", "tensor", "version")
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.entries: list[tuple[Ledger, Entry]] = []
+        self.tensor = tensor
+        self.version = tensor._version
+        for ledger in _active:
+            ledger.saving(self)
+
+    def __del__(self) -> None:
+        for ledger, entry in self.entries:
+            ledger.released(entry)
+
+
+def _unpack(packed: Packed) -> Tensor:
+    if packed.tensor._version != packed.version:
+        raise RuntimeError(
+            "a tensor that is needed for backward was changed in place after the forward pass; "
+            "replace the in-place operation (such as `x += y`) by one that makes a new tensor"
+        )
+    return packed.tensor
+
+
+def plain_tensors(tensor: Tensor) -> Iterator[Tensor]:
+    """Yield the tensors with a storage that make up `tensor` (sparse, wrapped, or itself)."""
+    if is_traceable_wrapper_subclass(tensor):
+        for name in tensor.__tensor_flatten__()[0]:
+            yield from plain_tensors(getattr(tensor, name))
+    elif tensor.layout == torch.strided:
+        yield tensor
+    elif tensor.layout == torch.sparse_coo:
+        yield tensor._indices()
+        yield tensor._values()
+    elif tensor.layout in (torch.sparse_csr, torch.sparse_bsr):
+        yield from (tensor.crow_indices(), tensor.col_indices(), tensor.values())
+    elif tensor.layout in (torch.sparse_csc, torch.sparse_bsc):
+        yield from (tensor.ccol_indices(), tensor.row_indices(), tensor.values())
+
+
+class Ledger(TorchDispatchMode):
+    """Keeps the account while it is entered.
+
+    `live` is the sum now. `events` (if kept) lists (entry, bytes, saved count) after each change;
+    `saves` (if kept) lists (weak reference to Packed, module, number of autograd's node + 1).
+    `on_growth(ledger, step)` is called after each growth by `step` bytes, and may raise.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: nn.Module | None = None,
+        optimizer: torch.optim.Optimizer | None = None,
+        keep_events: bool = False,
+        keep_saves: bool = False,
+        on_growth: Callable[["Ledger", int], None] | None = None,
+    ) -> None:
+        super().__init__()
+        self.modules = ModuleWatch(model, self._root_runs)
+        self.entries: dict[int, Entry] = {}
+        self.live = 0
+        self.events: list[tuple[Entry, int, int]] | None = [] if keep_events else None
+        self.saves: list[tuple[weakref.ref, nn.Module | None, int]] | None = (
+            [] if keep_saves else None
+        )
+        self._on_growth = on_growth
+        self._optimizer = optimizer
+        self._grad_hooks: dict[int, Any] = {}
+        self._known_roots: set[int] = set()
+
+    # ---- entering and leaving -------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        self._stack = ExitStack()
+        self.first_node = _get_sequence_nr()
+        with ExitStack() as stack:
+            stack.callback(self._close)
+            _active.append(self)
+            stack.enter_context(self.modules)
+            if self._optimizer is not None:
+                self.add_optimizer(self._optimizer)
+            for register in (register_optimizer_step_pre_hook, register_optimizer_step_post_hook):
+                handle = register(lambda optimizer, *_: self.add_optimizer(optimizer))
+                stack.callback(handle.remove)
+            stack.enter_context(torch.autograd.graph.saved_tensors_hooks(Packed, _unpack))
+            super().__enter__()
+            stack.push(super().__exit__)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        self._stack.__exit__(*exc)
+
+    def _close(self) -> None:
+        _active.remove(self)
+        for handle in self._grad_hooks.values():
+            handle.remove()
+        self._grad_hooks.clear()
+
+    # ---- what happens inside ---------------------------------------------------------------
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if not in_backward():
+            refuse_compiled()
+        out = func(*args, **kwargs)
+        before = self.live
+        reads = not _is_view(func)
+        inside = func is torch.ops.aten.lift_fresh.default
+        for i, tensor in enumerate(_tensors((args, kwargs))):
+            # Picking rows by index reads only the rows that the result holds.
+            picked = i == 0 and func._overloadpacket in _PICKS
+            self._see(tensor, born_inside=inside, uses=reads and not picked)
+        for tensor in _tensors(out):
+            self._see(tensor, born_inside=True, uses=False)
+        if self._on_growth is not None and self.live > before:
+            growth = self.live - before
+            del args, kwargs, out  # the exception's traceback must not keep them alive
+            self._on_growth(self, growth)
+        return out
+
+    def _see(self, tensor: Tensor, *, born_inside: bool, uses: bool) -> None:
+        for plain in plain_tensors(tensor):
+            entry = self.entry(plain, born_inside=born_inside)
+            if isinstance(plain, nn.Parameter) and entry.role == TEMPORARIES:
+                self.add_parameter(plain)
+            elif entry.born_inside or entry.role != TEMPORARIES:
+                self._set(entry, plain.untyped_storage().nbytes())
+            elif uses:
+                self._set(entry, entry.used.add(plain))
+
+    def entry(self, tensor: Tensor, *, born_inside: bool = False) -> Entry:
+        """Return the entry of the tensor's storage, made now if it is new."""
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        entry = self.entries.get(key)
+        if entry is None or entry.ref() is not storage:
+            ref = weakref.ref(storage, lambda dead, key=key: self._freed(key, dead))
+            entry = Entry(ref, tensor, born_inside, self.modules.current)
+            self.entries[key] = entry
+        return entry
+
+    def _freed(self, key: int, dead: weakref.ref) -> None:
+        entry = self.entries.get(key)
+        if entry is not None and entry.ref is dead:
+            del self.entries[key]
+            self._set(entry, 0)
+
+    def _set(self, entry: Entry, nbytes: int) -> None:
+        if nbytes != entry.nbytes:
+            self.live += nbytes - entry.nbytes
+            entry.nbytes = nbytes
+            self._log(entry)
+
+    def _log(self, entry: Entry) -> None:
+        if self.events is not None:
+            self.events.append((entry, entry.nbytes, entry.saved))
+
+    # ---- what autograd keeps ----------------------------------------------------------------
+
+    def saving(self, packed: Packed) -> None:
+        """Note that autograd keeps a tensor for backward."""
+        for plain in plain_tensors(packed.tensor):
+            self._see(plain, born_inside=False, uses=True)
+            entry = self.entry(plain)
+            entry.saved += 1
+            packed.entries.append((self, entry))
+            self._log(entry)
+        if self.saves is not None:
+            self.saves.append((weakref.ref(packed), self.modules.current, _get_sequence_nr()))
+
+    def released(self, entry: Entry) -> None:
+        """Note that autograd let go of a tensor of this entry."""
+        entry.saved -= 1
+        self._log(entry)
+
+    # ---- roles ------------------------------------------------------------------------------
+
+    def _root_runs(self, module: nn.Module) -> None:
+        if id(module) not in self._known_roots:
+            self._known_roots.add(id(module))
+            self.add_model(module)
+
+    def add_model(self, module: nn.Module) -> None:
+        """Count the parameters, their gradients, and the buffers of `module`."""
+        for parameter in module.parameters():
+            if not is_lazy(parameter):
+                self.add_parameter(parameter)
+        for buffer in module.buffers():
+            if not is_lazy(buffer):
+                self._mark(buffer, PARAMETERS)
+
+    def add_parameter(self, parameter: Tensor) -> None:
+        """Count a parameter and its gradient, now and when it gets one."""
+        self._mark(parameter, PARAMETERS)
+        self._mark_gradient(parameter)
+        if parameter.requires_grad and parameter.is_leaf and id(parameter) not in self._grad_hooks:
+            hook = parameter.register_post_accumulate_grad_hook(self._mark_gradient)
+            self._grad_hooks[id(parameter)] = hook
+
+    def _mark_gradient(self, parameter: Tensor) -> None:
+        if parameter.grad is not None:
+            self._mark(parameter.grad, GRADIENTS)
+
+    def add_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
+        """Count an optimizer's parameters, gradients and state."""
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                self.add_parameter(parameter)
+        for tensor in _tensors(list(optimizer.state.values())):
+            self._mark(tensor, OPTIMIZER)
+
+    def _mark(self, tensor: Tensor, role: str) -> None:
+        before = self.live
+        for plain in plain_tensors(tensor):
+            entry = self.entry(plain)
+            if entry.role == TEMPORARIES:
+                entry.role = role
+            self._set(entry, plain.untyped_storage().nbytes())
+        if self._on_growth is not None and self.live > before:
+            self._on_growth(self, self.live - before)
+
+    def by_part(self) -> dict[str, int]:
+        """Return the live bytes of each part."""
+        parts = dict.fromkeys(PARTS, 0)
+        for entry in self.entries.values():
+            parts[entry.part] += entry.nbytes
+        return parts
+
+
+def _tensors(tree: Any) -> Iterable[Tensor]:
+    return (leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor))
+
+
+def in_backward() -> bool:
+    """Say whether autograd's engine runs the current operation."""
+    return torch._C._current_graph_task_id() != -1
+
+
+def _is_view(func: Any) -> bool:
+    """Say whether `func` only makes a view (its result shares the storage, nothing is read)."""
+    alias = func._schema.returns[0].alias_info if func._schema.returns else None
+    return alias is not None and not alias.is_write
