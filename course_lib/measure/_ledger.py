@@ -157,7 +157,7 @@ class Ledger(TorchDispatchMode):
 
     `live` is the sum now. `events` (if kept) lists (entry, bytes, saved count) after each change;
     `saves` (if kept) lists (weak reference to Packed, module, number of autograd's node + 1).
-    `on_growth(ledger, step)` is called after each growth by `step` bytes, and may raise.
+    `on_growth(ledger)` is called after each growth, and may raise.
     """
 
     def __init__(
@@ -167,7 +167,7 @@ class Ledger(TorchDispatchMode):
         optimizer: torch.optim.Optimizer | None = None,
         keep_events: bool = False,
         keep_saves: bool = False,
-        on_growth: Callable[["Ledger", int], None] | None = None,
+        on_growth: Callable[["Ledger"], None] | None = None,
     ) -> None:
         super().__init__()
         self.modules = ModuleWatch(model, self._root_runs)
@@ -178,7 +178,7 @@ class Ledger(TorchDispatchMode):
             [] if keep_saves else None
         )
         self._on_growth = on_growth
-        self._optimizer = optimizer
+        self._optimizers = [] if optimizer is None else [optimizer]
         self._grad_hooks: dict[int, Any] = {}
         self._known_roots: set[int] = set()
 
@@ -191,11 +191,10 @@ class Ledger(TorchDispatchMode):
             stack.callback(self._close)
             _active.append(self)
             stack.enter_context(self.modules)
-            if self._optimizer is not None:
-                self.add_optimizer(self._optimizer)
+            for optimizer in self._optimizers:
+                self._add_optimizer(optimizer)
             for register in (register_optimizer_step_pre_hook, register_optimizer_step_post_hook):
-                handle = register(lambda optimizer, *_: self.add_optimizer(optimizer))
-                stack.callback(handle.remove)
+                stack.callback(register(self._optimizer_steps).remove)
             stack.enter_context(torch.autograd.graph.saved_tensors_hooks(Packed, _unpack))
             super().__enter__()
             stack.push(super().__exit__)
@@ -227,17 +226,14 @@ class Ledger(TorchDispatchMode):
             self._see(tensor, born_inside=inside, uses=reads and not picked)
         for tensor in _tensors(out):
             self._see(tensor, born_inside=True, uses=False)
-        if self._on_growth is not None and self.live > before:
-            growth = self.live - before
-            del args, kwargs, out  # the exception's traceback must not keep them alive
-            self._on_growth(self, growth)
+        self._grown(self.live - before)
         return out
 
     def _see(self, tensor: Tensor, *, born_inside: bool, uses: bool) -> None:
         for plain in plain_tensors(tensor):
             entry = self.entry(plain, born_inside=born_inside)
             if isinstance(plain, nn.Parameter) and entry.role == TEMPORARIES:
-                self.add_parameter(plain)
+                self._add_parameter(plain)
             elif entry.born_inside or entry.role != TEMPORARIES:
                 self._set(entry, plain.untyped_storage().nbytes())
             elif uses:
@@ -253,6 +249,10 @@ class Ledger(TorchDispatchMode):
             entry = Entry(ref, tensor, born_inside, self.modules.current)
             self.entries[key] = entry
         return entry
+
+    def _grown(self, step: int) -> None:
+        if self._on_growth is not None and step > 0:
+            self._on_growth(self)
 
     def _freed(self, key: int, dead: weakref.ref) -> None:
         entry = self.entries.get(key)
@@ -293,18 +293,30 @@ class Ledger(TorchDispatchMode):
     def _root_runs(self, module: nn.Module) -> None:
         if id(module) not in self._known_roots:
             self._known_roots.add(id(module))
-            self.add_model(module)
+            self._add_model(module)
 
-    def add_model(self, module: nn.Module) -> None:
+    def _optimizer_steps(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        if all(optimizer is not known for known in self._optimizers):
+            self._optimizers.append(optimizer)
+        self._add_optimizer(optimizer)
+
+    def settle(self) -> None:
+        """Look once more for buffers, gradients and optimizer state that are new."""
+        for root in self.modules.roots:
+            self._add_model(root)
+        for optimizer in self._optimizers:
+            self._add_optimizer(optimizer)
+
+    def _add_model(self, module: nn.Module) -> None:
         """Count the parameters, their gradients, and the buffers of `module`."""
         for parameter in module.parameters():
             if not is_lazy(parameter):
-                self.add_parameter(parameter)
+                self._add_parameter(parameter)
         for buffer in module.buffers():
             if not is_lazy(buffer):
                 self._mark(buffer, PARAMETERS)
 
-    def add_parameter(self, parameter: Tensor) -> None:
+    def _add_parameter(self, parameter: Tensor) -> None:
         """Count a parameter and its gradient, now and when it gets one."""
         self._mark(parameter, PARAMETERS)
         self._mark_gradient(parameter)
@@ -316,11 +328,11 @@ class Ledger(TorchDispatchMode):
         if parameter.grad is not None:
             self._mark(parameter.grad, GRADIENTS)
 
-    def add_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
+    def _add_optimizer(self, optimizer: torch.optim.Optimizer) -> None:
         """Count an optimizer's parameters, gradients and state."""
         for group in optimizer.param_groups:
             for parameter in group["params"]:
-                self.add_parameter(parameter)
+                self._add_parameter(parameter)
         for tensor in _tensors(list(optimizer.state.values())):
             self._mark(tensor, OPTIMIZER)
 
@@ -331,12 +343,11 @@ class Ledger(TorchDispatchMode):
             if entry.role == TEMPORARIES:
                 entry.role = role
             self._set(entry, plain.untyped_storage().nbytes())
-        if self._on_growth is not None and self.live > before:
-            self._on_growth(self, self.live - before)
+        self._grown(self.live - before)
 
     def by_part(self) -> dict[str, int]:
         """Return the live bytes of each part."""
-        parts = dict.fromkeys(PARTS, 0)
+        parts: dict[str, int] = dict.fromkeys(PARTS, 0)
         for entry in self.entries.values():
             parts[entry.part] += entry.nbytes
         return parts
