@@ -9,7 +9,6 @@ import contextlib
 import http.client
 import json
 import os
-import shutil
 import ssl
 import subprocess
 import sys
@@ -18,17 +17,19 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from email.message import Message
 from pathlib import Path
 
 from tqdm import tqdm
 
 from course_lib import __version__
-from course_lib.assets._store import full_disk, writing
+from course_lib.assets._store import free_bytes, full_disk, writing
 
 
 ATTEMPTS = 3
 CHUNK = 256 * 1024  # bytes
 TIMEOUT = 30  # seconds without a byte
+PAUSE = 0.5  # seconds before a new attempt, doubled after each failure
 
 
 class Unavailable(Exception):
@@ -36,7 +37,7 @@ class Unavailable(Exception):
 
 
 class _NotDirect(Exception):
-    """The server wants a login or a certificate that only pip has."""
+    """The server cannot be reached without what only pip knows: login, certificate, proxy."""
 
 
 class _WrongBody(Exception):
@@ -93,11 +94,11 @@ def _pip_download(requirement: str, part: Path, *, progress: bool) -> None:
 
 
 def _stream(url: str, part: Path, *, size: int, label: str, progress: bool) -> None:
-    best, failures = _length(part), 0
+    best, failures, received = _length(part), 0, False
     if best > size:
         part.unlink()
         best = 0
-    if shutil.disk_usage(part.parent).free < size - best:
+    if free_bytes(part.parent) < size - best:
         raise full_disk(part, size - best)
     bar = tqdm(
         total=size,
@@ -119,12 +120,15 @@ def _stream(url: str, part: Path, *, size: int, label: str, progress: bool) -> N
             except _WrongBody as error:
                 part.unlink(missing_ok=True)
                 raise Unavailable(str(error)) from error
-            failures = 0 if _length(part) > best else failures + 1
-            best = max(best, _length(part))
+            grown = _length(part) > best
+            received, best = received or grown, max(best, _length(part))
+            failures = 0 if grown else failures + 1
+            if failures == ATTEMPTS and not received:
+                raise _NotDirect
             if failures == ATTEMPTS:
-                raise Unavailable(f"no connection to the server ({reason})")
+                raise Unavailable(f"the server does not send the rest ({reason})")
             if _length(part) < size:
-                time.sleep(0.5 * 2**failures)
+                time.sleep(PAUSE * 2**failures)
 
 
 def _length(file: Path) -> int:
@@ -154,7 +158,7 @@ def _receive(url: str, part: Path, size: int, bar: tqdm) -> None:
     request = urllib.request.Request(url, headers=headers)
     context = ssl.create_default_context(cafile=os.environ.get("PIP_CERT") or None)
     with urllib.request.urlopen(request, timeout=TIMEOUT, context=context) as response:
-        start, total = _announced(response)
+        start, total = _announced(response.status, response.headers)
         if total not in (None, size):
             raise _WrongBody(f"the server offers {total:,} bytes instead of {size:,}")
         if start not in (0, have):
@@ -175,13 +179,13 @@ def _receive(url: str, part: Path, size: int, bar: tqdm) -> None:
                 os.fsync(file.fileno())
 
 
-def _announced(response: http.client.HTTPResponse) -> tuple[int, int | None]:
+def _announced(status: int | None, headers: Message) -> tuple[int, int | None]:
     """Return where the body starts in the file, and the file's length in bytes if it is told."""
-    if response.status == 206:  # Content-Range: bytes START-END/TOTAL
-        span, _, total = response.headers.get("Content-Range", "").partition("/")
+    if status == 206:  # Content-Range: bytes START-END/TOTAL
+        span, _, total = headers.get("Content-Range", "").partition("/")
         start = span.removeprefix("bytes").strip().partition("-")[0]
         return int(start) if start.isdigit() else -1, int(total) if total.isdigit() else None
-    length = response.headers.get("Content-Length")
+    length = headers.get("Content-Length")
     return 0, int(length) if length else None
 
 

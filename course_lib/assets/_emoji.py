@@ -62,6 +62,13 @@ _SAME_BASE = {
     "1F478": "1FAC5",  # princess
     "1F936": "1F385",  # Mrs. Claus, Santa Claus
     f"{_PERSON}-1F384": "1F385",  # Mx Claus
+    "1F57A": "1F483",  # man dancing, woman dancing
+    "1FAC3": "1F930",  # pregnant man, pregnant woman
+    "1FAC4": "1F930",  # pregnant person
+    "1F449": "1F448",  # the same hand, mirrored: pointing,
+    "1F91C": "1F91B",  # fist,
+    "1FAF2": "1FAF1",  # open,
+    "1FAF8": "1FAF7",  # pushing
 }
 
 

