@@ -4,15 +4,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
 import torch
 
 from course_lib.measure._modules import check_callable
-
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -33,10 +30,8 @@ class Comparison:
                 raise KeyError(f"no function named {asked!r}; there are {', '.join(self.samples)}")
         return self.seconds[name] / self.seconds[to]
 
-    def table(self) -> "pd.DataFrame":
+    def table(self) -> pd.DataFrame:
         """Return one row per function: median, fastest and slowest seconds, ratio to the first."""
-        import pandas as pd
-
         first = next(iter(self.samples))
         rows = [
             (name, median(times), min(times), max(times), self.ratio(name, to=first))

@@ -2,7 +2,7 @@
 
 import gc
 import traceback
-from typing import Any, Self
+from typing import Any
 
 from course_lib.measure._format import MiB, format_bytes
 from course_lib.measure._ledger import (
@@ -52,13 +52,12 @@ class virtual_device:  # noqa: N801 - used like a function
     Devices may be nested; each counts for itself. Raises RuntimeError under torch.compile.
     """
 
-    def __init__(self, memory: int = 256 * MiB, *, name: str = "phone") -> None:
-        if isinstance(memory, bool) or not isinstance(memory, int) or memory <= 0:
+    def __init__(self, memory: int | float = 256 * MiB, *, name: str = "phone") -> None:
+        if isinstance(memory, bool) or not memory > 0:
             raise ValueError(
-                f"memory must be a positive whole number of bytes, got {memory!r}; "
-                "write memory=256 * MiB"
+                f"memory must be a positive number of bytes, got {memory!r}; write memory=256 * MiB"
             )
-        self.budget = memory
+        self.budget = int(memory)
         self.name = name
         self.peak = 0
         self._ledger: Ledger | None = None
@@ -68,7 +67,7 @@ class virtual_device:  # noqa: N801 - used like a function
         """Live bytes on the device now; 0 outside the `with` block."""
         return 0 if self._ledger is None else self._ledger.live
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "virtual_device":
         if self._ledger is not None:
             raise RuntimeError(f"this virtual device ({self.name}) is in use; make a second one")
         self.peak = 0

@@ -7,8 +7,9 @@ convolution forgets the groups, and it does not know the CPU's fused attention.
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -18,9 +19,6 @@ from course_lib.measure._ledger import in_backward
 from course_lib.measure._modules import ModuleWatch, check_callable, refuse_compiled
 from course_lib.measure._saved import cut
 
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 aten = torch.ops.aten
 
@@ -55,10 +53,8 @@ class FlopReport:
                 sums[cut(name, depth)] = sums.get(cut(name, depth), 0) + flops
         return sums
 
-    def table(self) -> "pd.DataFrame":
+    def table(self) -> pd.DataFrame:
         """Return one row per module: forward, backward and total FLOPs."""
-        import pandas as pd
-
         names = self.by_module()
         rows = [
             (name, self.forward_by_module.get(name, 0), self.backward_by_module.get(name, 0), total)
@@ -95,7 +91,7 @@ class _Counter(TorchDispatchMode):
         self.forward: dict[int, tuple[nn.Module | None, int]] = {}
         self.backward: dict[int, tuple[nn.Module | None, int]] = {}
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "_Counter":
         # The fast path of nn.MultiheadAttention is one operation whose inside cannot be seen.
         self._fast = torch.backends.mha.get_fastpath_enabled()
         torch.backends.mha.set_fastpath_enabled(False)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import Node
 
 
+_RANDOM_STATES = ("fwd_cpu_state", "fwd_device_states")
 _NO_NUMBER = 2**63  # leaves carry the largest number there is
 
 
@@ -34,8 +35,13 @@ def op_name(node: Node) -> str:
 
 
 def hidden_tensors(node: Node) -> Iterator[Tensor]:
-    """Yield tensors on the attributes of a custom Function's `ctx`, in containers and closures."""
-    return tensors_inside(getattr(node, "__dict__", {}), open_objects=False)
+    """Yield tensors on the attributes of a custom Function's `ctx`, in containers and closures.
+
+    The states of random generators that a checkpoint keeps (about 5 KB each) are no activations.
+    """
+    attributes = getattr(node, "__dict__", {})
+    kept = {name: value for name, value in attributes.items() if name not in _RANDOM_STATES}
+    return tensors_inside(kept, open_objects=False)
 
 
 def tensors_inside(tree: Any, *, open_objects: bool = True) -> Iterator[Tensor]:

@@ -15,7 +15,7 @@ import math
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -117,7 +117,8 @@ class Packed:
 
     def __init__(self, tensor: Tensor) -> None:
         self.entries: list[tuple[Ledger, Entry]] = []
-        self.tensor = tensor
+        # A saved result points to its node, which would hold this object: a cycle that never dies.
+        self.tensor = tensor if tensor.grad_fn is None else tensor.detach()
         self.version = tensor._version
         for ledger in _active:
             ledger.saving(self)
@@ -184,7 +185,7 @@ class Ledger(TorchDispatchMode):
 
     # ---- entering and leaving -------------------------------------------------------------
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Ledger":
         self._stack = ExitStack()
         self.first_node = _get_sequence_nr()
         with ExitStack() as stack:

@@ -10,7 +10,7 @@ import warnings
 from bisect import bisect_right
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, Self
+from typing import Any
 
 from torch import nn
 from torch._C._autograd import _get_sequence_nr
@@ -49,7 +49,7 @@ class ModuleWatch:
         self._starts: list[int] = [0]
         self._marks: list[nn.Module | None] = [None]
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "ModuleWatch":
         self._quiet = warnings.catch_warnings()
         self._quiet.__enter__()
         # The refusal in `_enter` says it better.

@@ -6,8 +6,9 @@ from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -16,9 +17,6 @@ from course_lib.measure._graph import forward_nodes, hidden_tensors, op_name, te
 from course_lib.measure._ledger import PARAMETERS, TEMPORARIES, Entry, Extent, Ledger, plain_tensors
 from course_lib.measure._modules import check_callable, kind_of
 
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 HIDDEN = "kept outside save_for_backward"
 
@@ -55,10 +53,8 @@ class SavedReport:
         sums = _add_up((t.kind, t.nbytes) for t in self.tensors)
         return dict(sorted(sums.items(), key=lambda item: -item[1]))
 
-    def table(self) -> "pd.DataFrame":
+    def table(self) -> pd.DataFrame:
         """Return one row per storage: module, kind, op, shape, dtype, bytes."""
-        import pandas as pd
-
         rows = [
             (t.module, t.kind, t.op, t.shape, str(t.dtype).removeprefix("torch."), t.nbytes)
             for t in self.tensors
@@ -123,9 +119,9 @@ def saved_activations(fn: Callable[[], Any], *, model: nn.Module | None = None) 
         del outputs
         gc.collect()
         graph_lives = any(ref() is not None for ref in refs)
-        for entry in survivors:
+        for entry, nbytes in survivors:
             if graph_lives or entry.ref() is None:
-                found.add_hidden(entry)
+                found.add_hidden(entry, nbytes)
     return found.report()
 
 
@@ -163,19 +159,19 @@ class _Found:
             nbytes = plain.untyped_storage().nbytes() if entry.born_inside else extent
             self._rows[id(entry)] = replace(row, nbytes=nbytes)
 
-    def add_hidden(self, entry: Entry) -> None:
+    def add_hidden(self, entry: Entry, nbytes: int) -> None:
         """Add a storage that is kept by the graph but that no hook saw."""
         row = self._row(entry.module, HIDDEN, entry.shape, entry.dtype)
-        self._rows[id(entry)] = replace(row, nbytes=entry.nbytes)
+        self._rows[id(entry)] = replace(row, nbytes=nbytes)
 
-    def survivors(self, outputs: list[Tensor]) -> list[Entry]:
-        """Return the storages made in `fn` that are alive, not found yet, and no output."""
+    def survivors(self, outputs: list[Tensor]) -> list[tuple[Entry, int]]:
+        """Return storages made in `fn` that are alive, not found yet and no output; with bytes."""
         gc.collect()
         known = set(self._rows)
         for output in outputs:
             known |= {id(self._ledger.entry(plain)) for plain in plain_tensors(output)}
         return [
-            entry
+            (entry, entry.nbytes)
             for entry in self._ledger.entries.values()
             if entry.born_inside and entry.role == TEMPORARIES and id(entry) not in known
         ]

@@ -2,19 +2,15 @@
 
 import html
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from course_lib.measure._format import MiB, format_bytes
 
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-
-def table(rows: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
+def table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Return `rows` (one mapping per row, column name to value) as a table for the notebook."""
-    import pandas as pd
-
     if not rows:
         raise ValueError("table needs at least one row, such as [{'method': 'FT-3', 'MiB': 7.0}]")
     return pd.DataFrame(list(rows))
