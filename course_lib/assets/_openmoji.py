@@ -137,7 +137,8 @@ def _rendered(
 ) -> UInt8[np.ndarray, "n 3 size size"]:
     pixels = np.empty((len(members), 3, size, size), np.uint8)
     with zipfile.ZipFile(wheel) as archive:
-        for row, member in enumerate(tqdm(members, desc=f"drawing {group}", leave=False, delay=1)):
+        bar = tqdm(members, desc=f"drawing {group}", leave=False, delay=1, mininterval=0.5)
+        for row, member in enumerate(bar):
             png = resvg_py.svg_to_bytes(
                 svg_string=archive.read(member).decode(),
                 width=size,

@@ -302,13 +302,11 @@ def read_only(tmp_path, request):
     folder.mkdir()
 
     def seal(**files):
-        if os.geteuid() == 0:
-            place = request.getfixturevalue("tmpfs")("rw")
-        else:
-            place = folder
+        root = os.geteuid() == 0
+        place = request.getfixturevalue("tmpfs")("rw") if root else folder
         for name, content in files.items():
             (place / name).write_bytes(content)
-        if os.geteuid() == 0:
+        if root:
             return request.getfixturevalue("tmpfs")("remount", "ro")
         place.chmod(0o500)
         return place
