@@ -1,10 +1,10 @@
-"""Convert a pretrained network to MobileTL: freeze the trunk, replace norms and activations on top."""
+"""Convert a pretrained network to MobileTL: freeze the trunk, replace norms and masks on top."""
 
 import copy
 from collections import OrderedDict
-from typing import Literal
+from typing import Literal, cast
 
-from timm.layers import BatchNormAct2d
+from timm.layers.norm_act import BatchNormAct2d
 from timm.models._efficientnet_blocks import ConvBnAct
 from torch import nn
 
@@ -70,7 +70,8 @@ def convert_block(block: nn.Module, mask: Mask = "exact") -> nn.Module:
 
 def convert_norm(norm: nn.Module, mask: Mask = "exact") -> nn.Sequential:
     """Turn timm's norm with activation into ShiftNorm, then MaskAct in the memory of its output."""
-    act = MaskAct(activation_kind(norm.act), mask, inplace=True)
+    kind = activation_kind(cast(nn.Module, norm.act))
+    act = MaskAct(kind, mask, inplace=True)
     return nn.Sequential(OrderedDict(norm=ShiftNorm.from_norm(norm), act=act))
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from timm.layers import BatchNormAct2d
+from timm.layers.norm_act import BatchNormAct2d
 from timm.models import EfficientNet, MobileNetV3
 from timm.models._efficientnet_blocks import (
     ConvBnAct,
@@ -42,12 +42,12 @@ def parts(model: nn.Module) -> list[Part]:
     """
     if not isinstance(model, (EfficientNet, MobileNetV3)):
         raise ValueError(
-            f"{type(model).__name__} is not a network of inverted residual blocks that MobileTL knows. "
+            f"{type(model).__name__} is not a network of blocks that MobileTL knows. "
             "Use timm's mobilenetv2_*, mobilenetv3_* or *efficientnet_lite*."
         )
     found = [Part(name, getattr(model, name), "stem") for name in ("conv_stem", "bn1")]
-    for i, stage in enumerate(model.blocks):
-        for j, block in enumerate(stage):
+    for i, stage in enumerate(model.blocks.children()):
+        for j, block in enumerate(stage.children()):
             found.append(Part(f"blocks_{i}_{j}", block, _role(block)))
     names = ["conv_head", "bn2", "global_pool"]
     if isinstance(model, MobileNetV3):
@@ -64,7 +64,7 @@ def _role(block: nn.Module) -> str:
     plain = isinstance(block, InvertedResidual) and block.conv_s2d is None
     if not (plain or isinstance(block, DepthwiseSeparableConv)):
         raise ValueError(
-            f"A block of type {type(block).__name__} has no inner norms and activations that MobileTL knows. "
+            f"MobileTL does not know blocks of type {type(block).__name__}. "
             "It converts inverted residual and depthwise-separable blocks."
         )
     return "block"

@@ -43,7 +43,8 @@ class CutNetwork(nn.Module):
         super().train(mode)
         self.trunk.eval()
         for module in self.top.modules():
-            if isinstance(module, nn.BatchNorm2d) and not module.weight.requires_grad:
+            frozen = isinstance(module, nn.BatchNorm2d) and module.affine
+            if frozen and not module.weight.requires_grad:
                 module.eval()
         return self
 

@@ -1,11 +1,12 @@
 """An activation whose derivative is a packed 0/1 mask: one bit kept per element.
 
-Paper: Chiang et al., "MobileTL", AAAI 2023. Forward is exact; backward is dL/da = dL/dy * mask, with two masks:
+Paper: Chiang et al., "MobileTL", AAAI 2023. Forward is exact, y = f(a). Backward is
+dL/da = dL/dy * mask. There are two masks:
 
-- "sign", the paper's: 1 where a >= 0. For h-swish and SiLU it is the nearest 0/1 step to the true
-  derivative, which crosses 1/2 exactly at 0. So it is an approximation there.
-- "exact": 1 where 0 < a < 6 for ReLU6, and 1 where a > 0 for ReLU. One bit too, and no error. The paper does
-  not use it; h-swish and SiLU do not have it.
+- "sign", the paper's: 1 where a >= 0. For h-swish and SiLU it is the 0/1 step nearest to the true
+  derivative, which crosses 1/2 at a = 0. It is an approximation.
+- "exact", not in the paper: 1 where 0 < a < 6 for ReLU6, 1 where a > 0 for ReLU. It costs one bit
+  as well, and has no error. h-swish and SiLU do not have it.
 """
 
 from typing import Any, Literal
@@ -53,7 +54,6 @@ def derivative_mask(x: Float[Tensor, "*shape"], kind: str, mask: Mask) -> Bool[T
 
     The comparisons write floats, then one cast: on a CPU this is twice as fast as writing bools.
     """
-    check_mask(kind, mask)
     step = torch.empty_like(x)
     if mask == "sign":
         torch.ge(x, 0, out=step)  # a >= 0
@@ -110,7 +110,8 @@ class MaskAct(nn.Module):
         """Store the arguments; ValueError if the activation has no such mask."""
         super().__init__()
         check_mask(kind, mask)
-        self.kind, self.mask, self.inplace = kind, mask, inplace
+        self.kind, self.inplace = kind, inplace
+        self.mask: Mask = mask
 
     def forward(self, x: Shaped[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """See `mask_act`."""

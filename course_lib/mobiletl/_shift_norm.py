@@ -1,7 +1,8 @@
 """A normalization that trains only its shift, and keeps no activation for backward.
 
-Paper: Chiang et al., "MobileTL", AAAI 2023. Forward: x_bar = s * x + (beta - s * mu) with the constant
-s = gamma / sqrt(var + eps). Backward: dL/dbeta = sum of g, dL/dx = s * g. Neither needs x.
+Paper: Chiang et al., "MobileTL", AAAI 2023. Forward: x_bar = s * x + (beta - s * mu), where
+s = gamma / sqrt(var + eps) is a constant. Backward: dL/dbeta = sum of g, dL/dx = s * g. Neither
+needs x. The folded s stays apart from the convolution's weight: folding changes what Adam does.
 """
 
 import torch
@@ -22,12 +23,12 @@ def shift_norm(
     """
     if not x.is_floating_point() or x.ndim != 4 or x.shape[1] != s.shape[0]:
         raise ValueError(
-            f"ShiftNorm of {s.shape[0]} channels takes floats of shape (batch, {s.shape[0]}, height, "
-            f"width), not {x.dtype} of shape {tuple(x.shape)}."
+            f"This ShiftNorm takes floats of shape (batch, {s.shape[0]}, height, width), "
+            f"not {x.dtype} of shape {tuple(x.shape)}."
         )
     # x_bar = s * x + (beta - s * mu)
-    shift = (beta - s * mu).to(x.dtype)[:, None, None]
-    return torch.addcmul(shift, x, s.to(x.dtype)[:, None, None])
+    shift = torch.addcmul(beta, s, mu, value=-1)
+    return torch.addcmul(shift.to(x.dtype).view(-1, 1, 1), x, s.to(x.dtype).view(-1, 1, 1))
 
 
 class ShiftNorm(nn.Module):
