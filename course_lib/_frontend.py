@@ -22,7 +22,7 @@ def is_live() -> bool:
 
 
 def show(html: str, text: str) -> None:
-    """Show `html` in a notebook, with `text` beside it for readers without HTML; else print `text`."""
+    """Show `html` in a notebook, with `text` for viewers without HTML; elsewhere print `text`."""
     if in_notebook():
         from IPython.display import display
 

@@ -55,7 +55,7 @@ HATCHES = ("", "//", "..", "xx", "\\\\", "oo", "++", "--")
 LINESTYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (8, 2, 2, 2)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {  # matplotlib: rcParams
     "axes.axisbelow": True,
     "axes.grid": True,
     "axes.prop_cycle": cycler(color=PALETTE) + cycler(linestyle=LINESTYLES),
@@ -142,7 +142,9 @@ def thumbnails(
             ax = fig.axes[index]
             # (channels, height, width) -> (height, width, channels)
             picture = image.permute(1, 2, 0).cpu().numpy()
-            ax.imshow(picture.squeeze(-1) if channels == 1 else picture, cmap="gray", vmin=0, vmax=255)
+            ax.imshow(
+                picture.squeeze(-1) if channels == 1 else picture, cmap="gray", vmin=0, vmax=255
+            )
             if titles is not None:
                 ax.set_title(_shorten(titles[index]), fontsize=9, fontweight="normal")
     return fig
