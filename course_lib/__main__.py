@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from course_lib import _environment
+from course_lib._files import write_text
 from course_lib._paths import repo_root
 
 
@@ -89,6 +90,23 @@ def bench(arguments: argparse.Namespace) -> int:
     return _bench.main(_root() / "build" / "bench.json", rounds=arguments.rounds)
 
 
+def book(_: argparse.Namespace) -> int:
+    """Write the labs as web pages into build/book."""
+    from course_lib import _book
+
+    print(f"open {_book.main(_root())}")
+    return 0
+
+
+def release(_: argparse.Namespace) -> int:
+    """Write the labs as an nbgrader course into build/release, for classes."""
+    from course_lib.lab.release import release as write
+
+    folder = write(_root())
+    print(f"nbgrader course in {folder}; next, in that folder: nbgrader generate_assignment LAB")
+    return 0
+
+
 def lock(_: argparse.Namespace) -> int:
     """Write requirements.lock anew from pyproject.toml (needs `uv`)."""
     head = (
@@ -98,9 +116,7 @@ def lock(_: argparse.Namespace) -> int:
     command = ["uv", "pip", "compile", "pyproject.toml", "--extra", "dev", "--universal"]
     command += ["--no-header", "--no-annotate", "--quiet"]
     made = subprocess.run(command, cwd=_root(), stdout=subprocess.PIPE, text=True, check=True)
-    fresh = _root() / "requirements.lock.new"
-    fresh.write_text(head + made.stdout)
-    fresh.replace(_root() / "requirements.lock")
+    write_text(_root() / "requirements.lock", head + made.stdout)
     return 0
 
 
@@ -113,7 +129,21 @@ def clean(_: argparse.Namespace) -> int:
     return 0
 
 
-VERBS = (lab, setup, test, notebooks, check, claims, bench, clean, fetch, doctor, lock)
+VERBS = (
+    lab,
+    test,
+    notebooks,
+    check,
+    claims,
+    bench,
+    book,
+    release,
+    clean,
+    setup,
+    fetch,
+    doctor,
+    lock,
+)
 BARE = (clean, lock)  # need no environment
 
 

@@ -6,6 +6,8 @@ import os
 import platform
 from pathlib import Path
 
+from course_lib._files import write_text
+
 
 TECHNIQUES = ("mobiletl",)
 
@@ -30,9 +32,6 @@ def main(target: Path, *, rounds: int) -> int:
         "rounds": rounds,
         "rows": rows,
     }
-    target.parent.mkdir(parents=True, exist_ok=True)
-    fresh = target.with_suffix(".new")
-    fresh.write_text(json.dumps(record, indent=1))
-    fresh.replace(target)
+    write_text(target, json.dumps(record, indent=1))
     print(f"\nwritten to {target}")
     return 0

@@ -15,6 +15,8 @@ import threading
 import time
 from pathlib import Path
 
+from course_lib._files import write_text
+
 
 PYTHONS = ((3, 11), (3, 14))  # from, below: as `requires-python` in pyproject.toml
 SILENCE = 15.0  # seconds without a line from pip after which we say that it still works
@@ -44,9 +46,7 @@ def ensure(root: Path) -> Path:
     _pip(python, "1/3 pip", "--upgrade", "pip>=25.2")
     _pip(python, "2/3 packages", "-r", str(root / "requirements.lock"))
     _pip(python, "3/3 course_lib", "--no-deps", "-e", str(root))
-    fresh = stamp.with_suffix(".new")
-    fresh.write_text(wanted)
-    fresh.replace(stamp)
+    write_text(stamp, wanted)
     return python
 
 
