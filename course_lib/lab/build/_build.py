@@ -1,7 +1,7 @@
 """The verbs of the build: make notebooks, tell what differs, run all labs for their claims."""
 
 import argparse
-import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -10,6 +10,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+from course_lib._files import write_text
 from course_lib._paths import repo_root
 from course_lib.lab.build._compose import House, compose, module_hash
 from course_lib.lab.build._execute import CellError, execute
@@ -52,7 +53,7 @@ def build(
             if target.is_file() and target.read_text(encoding="utf-8") == text:
                 say(f"{label}: up to date")
                 continue
-            _write(target, text)
+            write_text(target, text)
             written.append(target)
             say(f"{label}: written{', outputs kept' if kept else ''}")
     return written
@@ -87,8 +88,9 @@ def run_for_claims(names: Sequence[str] | None = None, *, root: Path | None = No
     """Execute the labs afresh and return the folder into which they wrote their claims."""
     house = House(_root(root))
     labs = _labs(house.root)
-    folder = house.root / "build"
-    folder.mkdir(exist_ok=True)
+    folder = house.root / "build" / "fresh"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     for lab in _chosen(labs, names):
         print(f"{lab.name}: executing", flush=True)
         fresh = compose(lab, house, labs, solutions=False)
@@ -183,11 +185,3 @@ def _compare(target: Path, fresh: NotebookNode) -> list[str]:
     if not found and mark != fresh.metadata["small_memory"]["source_hash"]:
         found.append("the source changed since the build; run `make notebooks`")
     return found
-
-
-def _write(target: Path, text: str) -> None:
-    """Write a file so that a reader sees the old one or the new one, never half of it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_suffix(f".{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(target)

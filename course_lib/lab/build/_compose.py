@@ -3,15 +3,18 @@
 import ast
 import hashlib
 import re
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from course_lib.lab import colab
 from course_lib.lab.build._source import Lab, split_solution
 
 
@@ -36,12 +39,14 @@ class House:
         return {name: found[name] for name in SHOWN_VERSIONS if name in found}
 
     @cached_property
-    def address(self) -> str | None:
-        """The public address from `[project.urls]` of pyproject.toml, or None while unset."""
-        import tomllib
+    def pyproject(self) -> dict[str, Any]:
+        """The content of pyproject.toml."""
+        return tomllib.loads((self.root / "pyproject.toml").read_text(encoding="utf-8"))
 
-        project = tomllib.loads((self.root / "pyproject.toml").read_text(encoding="utf-8"))
-        address = project["project"].get("urls", {}).get("Repository")
+    @property
+    def address(self) -> str | None:
+        """The public address from `[project.urls]`, or None while it is not set."""
+        address = self.pyproject["project"].get("urls", {}).get("Repository")
         return address.rstrip("/") if address else None
 
     def colab_link(self, notebook: str) -> str | None:
@@ -58,7 +63,7 @@ def compose(lab: Lab, house: House, labs: Sequence[Lab], *, solutions: bool) -> 
     cells = [
         _markdown(_opening(lab, house, f"{folder}/{lab.name}.ipynb", opening.source, solutions), 1)
     ]
-    cells.append(_code(_colab_cell(), tags=["colab"]))
+    cells.append(_code(colab.cell(house.pyproject), tags=["colab"]))
     other = "learner" if solutions else "solution"
     for cell in rest:
         if other in cell.tags:
@@ -141,16 +146,6 @@ def _closing(lab: Lab, labs: Sequence[Lab]) -> str:
     if re.search(r"""["']openmoji["']""", code):
         text += f"\n\n{ATTRIBUTION}"
     return text
-
-
-def _colab_cell() -> str:
-    from importlib.util import find_spec
-
-    if not find_spec("course_lib.lab.colab"):  # FIXME stand-in
-        return "# Colab: nothing yet"
-    from course_lib.lab import colab
-
-    return colab.cell()
 
 
 def _markdown(source: str, part: int | None = None, tags: Sequence[str] = ()) -> NotebookNode:

@@ -64,13 +64,11 @@ def _in_output(output: NotebookNode, tags: Sequence[str]) -> Iterator[str]:
             yield f"writes to stderr: {said!r}; mend it or tag the cell `stderr`"
         yield from _in_text(output.text)
         return
-    data, metadata = output.get("data", {}), output.get("metadata", {})
-    for kind, value in data.items():
+    for kind, value in output.get("data", {}).items():
         if "widget" in kind:
             yield "shows a live widget"
         elif kind.startswith("image/"):
-            if not str(metadata.get(kind, {}).get("alt", metadata.get("alt", ""))).strip():
-                yield "shows a figure without alt text; draw it in `plotting.figure(alt=...)`"
+            yield "shows a figure that cannot carry alt text; draw it in `plotting.figure(alt=...)`"
         elif kind.startswith("text/"):
             if kind == "text/html":
                 yield from _without_alt(value)

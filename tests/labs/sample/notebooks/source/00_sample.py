@@ -14,11 +14,16 @@
 
 # %%
 import os
-import struct
-import zlib
 from pathlib import Path
 
-from IPython.display import Image, display
+from IPython.display import HTML
+
+
+# A PNG of 8 x 8 grey pixels.
+PICTURE = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAAAAADhZOFXAAAADklEQVR4nGNIgQIG"
+    "yhgAhHUZAVE+w4IAAAAASUVORK5CYII="
+)
 
 
 # %% [markdown] part=7
@@ -55,16 +60,4 @@ print("pictures: " + "openmoji")
 
 
 # %%
-def picture(shade):
-    """Return a grey square of 8 x 8 pixels as PNG."""
-
-    def chunk(kind, data):
-        check = struct.pack(">I", zlib.crc32(kind + data))
-        return struct.pack(">I", len(data)) + kind + data + check
-
-    rows = b"".join(b"\0" + bytes([shade]) * 8 for _ in range(8))
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-
-
-display(Image(picture(100), alt="A grey square"))
+HTML(f'<img alt="A grey square" src="data:image/png;base64,{PICTURE}">')
