@@ -85,8 +85,8 @@ SIZE_LIMIT = 60_000  # bytes of a PNG; larger ones are reduced to 256 colors, th
 def figure(
     *,
     alt: str,
-    width: float = WIDTH,
-    height: float = HEIGHT,
+    width: float | int = WIDTH,
+    height: float | int = HEIGHT,
     rows: int = 1,
     cols: int = 1,
 ) -> Iterator[tuple[Figure, Any]]:

@@ -51,10 +51,10 @@ def fit(
     val: Data | None = None,
     epochs: int,
     batch_size: int = 8,
-    lr: float = 1e-3,
+    lr: float | int = 1e-3,
     optimizer: str = "adam",
     schedule: str = "cosine",
-    label_smoothing: float = 0.0,
+    label_smoothing: float | int = 0.0,
     seed: int = 0,
     progress: bool = True,
     on_step: Callable[[int, float], None] | None = None,
@@ -208,7 +208,7 @@ def _batches(data: Data, batch_size: int, *, shuffle: bool) -> Iterator[tuple[Te
         yield inputs[pick], _as_labels(labels[pick.to(labels.device)])
 
 
-def _optimizer(name: str, weights: list[nn.Parameter], lr: float) -> torch.optim.Optimizer:
+def _optimizer(name: str, weights: list[nn.Parameter], lr: float | int) -> torch.optim.Optimizer:
     if name == "adam":
         return torch.optim.Adam(weights, lr=lr)
     if name == "adamw":

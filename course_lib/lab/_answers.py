@@ -127,7 +127,7 @@ def inner_code(function: Callable[..., Any]) -> Any:
     return getattr(function, "__code__", None)
 
 
-def same_number(got: Any, want: float, what: str, tol: float = 0.0) -> None:
+def same_number(got: Any, want: float | int, what: str, tol: float | int = 0) -> None:
     """Raise Wrong unless the number `got` lies within `tol` of `want`.
 
     Tensors and arrays of one element count as numbers.
@@ -146,7 +146,7 @@ def same_number(got: Any, want: float, what: str, tol: float = 0.0) -> None:
         raise Wrong(f"{what} should be {number(want)}, but it is {number(got)}{ratio}.")
 
 
-def same_tensor(got: Any, want: "torch.Tensor", what: str, tol: float = 0.0) -> None:
+def same_tensor(got: Any, want: "torch.Tensor", what: str, tol: float | int = 0) -> None:
     """Raise Wrong unless `got` has shape and dtype of `want` and its values within `tol`.
 
     Two NaN at the same place count as equal.

@@ -51,14 +51,14 @@ def cell(value: object) -> str:
     return number(value) if isinstance(value, float) else str(value)
 
 
-def number(value: float) -> str:
+def number(value: float | int) -> str:
     """Return a number with at most four significant digits, or all digits of a whole number."""
     if math.isfinite(value) and value == int(value) and abs(value) < 1e15:
         return f"{int(value):,}"
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
 
 
-def quantity(value: float, unit: str) -> str:
+def quantity(value: float | int, unit: str) -> str:
     """Return a number with its unit."""
     return f"{number(value)} {unit}".rstrip()
 

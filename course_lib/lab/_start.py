@@ -10,7 +10,7 @@ GIB = 2**30
 PACKAGES = ("torch", "timm", "numpy", "ipywidgets")
 
 
-def start(name: str, seed: int = 0, *, minutes: float = 2, memory: int = 4 * GIB) -> None:
+def start(name: str, seed: int = 0, *, minutes: float | int = 2, memory: int = 4 * GIB) -> None:
     """Open a lab: set all seeds, and print versions, device, scale and budget.
 
     `minutes` and `memory` (bytes) are the lab's budget at laptop scale. What follows in the

@@ -9,13 +9,13 @@ paper), *not shown at this scale* (the lab says so itself), *does not hold*.
 import json
 import math
 import os
-import tempfile
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from course_lib._files import write_text
 from course_lib._paths import data_dir, repo_root
 from course_lib.lab import _display, _names
 from course_lib.lab._numbers import finite
@@ -50,7 +50,7 @@ class Claim:
 
 
 def claim(
-    id: str, *, measured: object, tolerance: float, shown: bool = True, note: str = ""
+    id: str, *, measured: object, tolerance: float | int, shown: bool = True, note: str = ""
 ) -> None:
     """Show paper, here and verdict for one claim, and keep them as JSON for `make claims`.
 
@@ -74,7 +74,7 @@ def claim(
     _display.table([_for_reader(row)])
 
 
-def verdict(one: Claim, here: float | None, tolerance: float) -> str:
+def verdict(one: Claim, here: float | None, tolerance: float | int) -> str:
     """Return the verdict on a measured value, as the module's head defines it."""
     if here is None:
         return NOT_SHOWN
@@ -156,10 +156,6 @@ def _keep(lab: str, row: Mapping[str, Any]) -> None:
         root = repo_root()
         build = Path.cwd() / ".small-memory" if root is None else root / "build"
     file = build / "claims" / f"{lab}.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
     rows = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     rows[row["id"]] = row
-    handle, fresh = tempfile.mkstemp(dir=file.parent, suffix=".part")
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        json.dump(rows, stream, indent=1)
-    os.replace(fresh, file)
+    write_text(file, json.dumps(rows, indent=1))

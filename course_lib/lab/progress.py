@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from course_lib._files import write_text
 from course_lib._paths import repo_root
 
 
@@ -102,12 +103,12 @@ def _sum(book: Book) -> int:
     return sum(entry["points"] for entry in book["exercises"].values())
 
 
-def _rank(section: str, entry: dict[str, Any]) -> float:
+def _rank(section: str, entry: dict[str, Any]) -> int:
     """Return how much an entry is worth: points, right answers, a guess or text that is there."""
     if section == "exercises":
         return entry["points"]
     key = {"quiz": "right", "predictions": "guess", "reflections": "text"}.get(section)
-    return 0 if key is None else float(entry.get(key) not in (None, False, ""))
+    return 0 if key is None else int(entry.get(key) not in (None, False, ""))
 
 
 def _best(mine: Book, other: Book) -> Book:
@@ -121,7 +122,7 @@ def _best(mine: Book, other: Book) -> Book:
     return book
 
 
-def _order(section: str, entry: dict[str, Any]) -> tuple[float, str]:
+def _order(section: str, entry: dict[str, Any]) -> tuple[int, str]:
     return _rank(section, entry), entry["when"]
 
 
@@ -166,15 +167,8 @@ def _read_or_move(file: Path) -> Book:
 
 
 def _write(file: Path, book: Book) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handle, fresh = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            json.dump({"version": VERSION, **book}, stream, indent=1, sort_keys=True)
-        os.replace(fresh, file)
-    except BaseException:
-        Path(fresh).unlink(missing_ok=True)
-        raise
+    text = json.dumps({"version": VERSION, **book}, indent=1, sort_keys=True, ensure_ascii=False)
+    write_text(file, text)
 
 
 @contextmanager
