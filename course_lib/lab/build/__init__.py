@@ -19,7 +19,8 @@ A source is a percent-format script with a header and these marks:
 * `part=N` on the line of a cell opens part N of a lab, 1 to 14: `# %% [markdown] part=4`.
 * Code between `### BEGIN SOLUTION` and `### END SOLUTION` becomes `...  # your code here`.
 * A cell with `tags=["solution"]` is only in the solutions, one with `tags=["learner"]` only in the
-  learner's notebook. `tags=["stderr"]` lets a cell write to stderr.
+  learner's notebook. `tags=["stderr"]` lets a cell write to stderr; the picture of the cell tagged
+  `cover` goes to README.
 """
 
 from course_lib.lab.build._build import build, differences, main, run_for_claims

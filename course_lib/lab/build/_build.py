@@ -14,6 +14,7 @@ from course_lib._files import write_text
 from course_lib._paths import repo_root
 from course_lib.lab.build._compose import House, compose, module_hash
 from course_lib.lab.build._execute import CellError, execute
+from course_lib.lab.build._readme import results, update_readme
 from course_lib.lab.build._rules import as_text, complaints
 from course_lib.lab.build._source import Lab, SourceError, read
 
@@ -56,6 +57,8 @@ def build(
             write_text(target, text)
             written.append(target)
             say(f"{label}: written{', outputs kept' if kept else ''}")
+    if run and update_readme(house.root, labs):
+        say("README.md: map of labs written")
     return written
 
 
@@ -158,6 +161,8 @@ def _keep_outputs(fresh: NotebookNode, old: NotebookNode) -> bool:
     ).get("module_hash")
     if not (same_code and same_library) or any(c.execution_count is None for c in theirs):
         return False
+    if "results" in old.metadata.small_memory:
+        fresh.metadata.small_memory["results"] = old.metadata.small_memory["results"]
     for cell, before in zip(mine, theirs, strict=True):
         cell.outputs, cell.execution_count = before.outputs, before.execution_count
     return True
@@ -167,6 +172,7 @@ def _execute(notebook: NotebookNode, lab: Lab, house: House) -> str:
     """Execute in place, check the rules, return what it took in words."""
     with tempfile.TemporaryDirectory(prefix="small-memory-") as folder:
         watch = execute(notebook, house.root, seconds=lab.header.seconds, folder=Path(folder))
+        notebook.metadata["small_memory"]["results"] = results(Path(folder), lab.name)
     if found := complaints(notebook):
         raise CellError(f"{lab.name}:\n  " + "\n  ".join(found))
     return f"{watch.seconds:.0f} s, peak {watch.peak / _GIB:.2f} GiB"

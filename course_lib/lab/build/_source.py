@@ -6,6 +6,7 @@ from pathlib import Path
 
 
 HOLE = "...  # your code here"
+TAGS = frozenset({"solution", "learner", "stderr", "cover"})
 LEVELS = ("beginner", "intermediate", "advanced")
 
 _BEGIN, _END = "### BEGIN SOLUTION", "### END SOLUTION"
@@ -149,8 +150,9 @@ def _cell(cell, line: int, path: Path) -> Cell:
     if cell.cell_type not in ("markdown", "code"):
         raise SourceError(f"{where}: a cell is markdown or code, not {cell.cell_type}.")
     tags = frozenset(cell.metadata.get("tags", ()))
-    if unknown := tags - {"solution", "learner", "stderr"}:
-        raise SourceError(f"{where}: unknown tag {min(unknown)!r}; use solution, learner, stderr.")
+    if unknown := tags - TAGS:
+        known = ", ".join(sorted(TAGS))
+        raise SourceError(f"{where}: unknown tag {min(unknown)!r}; use one of {known}.")
     part = cell.metadata.get("part")
     if part is not None and part not in range(1, 15):
         raise SourceError(f"{where}: part={part!r}; the parts of a lab are 1 to 14.")
