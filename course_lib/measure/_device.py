@@ -2,6 +2,7 @@
 
 import gc
 import traceback
+from types import TracebackType
 from typing import Any
 
 from course_lib.measure._format import MiB, format_bytes
@@ -12,7 +13,9 @@ from course_lib.measure._ledger import (
     SAVED,
     TEMPORARIES,
     Ledger,
+    in_backward,
 )
+from course_lib.measure._modules import kind_of
 
 
 _HELP = {
@@ -47,8 +50,8 @@ class virtual_device:  # noqa: N801 - used like a function
 
     Counted from its first use inside: every tensor made, all of each module that runs, with its
     gradients, the state of each optimizer that steps, and the stretch of inputs in use. `used` and
-    `peak` give bytes. When it raises, all that the failed code held is released: the local
-    variables of the frames that the exception left are cleared. Nothing else changes.
+    `peak` give bytes. When it raises, all that the failed code held is released; for that, the
+    traceback ends at the `with` block, and the message tells where it happened instead.
     Devices may be nested; each counts for itself. Raises RuntimeError under torch.compile.
     """
 
@@ -81,9 +84,12 @@ class virtual_device:  # noqa: N801 - used like a function
         ledger.__exit__(kind, error, trace)
         ledger.entries.clear()
         if isinstance(error, OutOfBudget):
-            # A traceback keeps the local variables of its frames, and so their tensors.
+            # A traceback keeps its frames, and they keep tensors: end it at the `with` block.
             traceback.clear_frames(trace)
-            del ledger
+            error.__traceback__ = TracebackType(
+                None, trace.tb_frame, trace.tb_lasti, trace.tb_lineno
+            )
+            del ledger, trace
             gc.collect()
 
     def _check(self, ledger: Ledger) -> None:
@@ -93,28 +99,35 @@ class virtual_device:  # noqa: N801 - used like a function
 
 
 def _out_of_budget(ledger: Ledger, budget: int, name: str) -> OutOfBudget:
-    parts = {part: n for part, n in ledger.by_part().items() if n}
-    parts = dict(sorted(parts.items(), key=lambda item: -item[1]))
+    where = _place(ledger)
+    ledger.settle()  # gradients and optimizer state that are new get their role
+    needed = ledger.live
+    parts = sorted(ledger.by_part().items(), key=lambda item: -item[1])
     labels: dict[str, int] = {}
     for entry in ledger.entries.values():
         label = entry.part
         if label in (SAVED, TEMPORARIES):
-            where = ".".join(ledger.modules.name(entry.module).split(".")[:2])
-            label = f"{label} of {where or 'the root module'}"
+            owner = ledger.modules.name(entry.module) or "the root module"
+            label = f"{label} of {'.'.join(owner.split('.')[:2])}"
         labels[label] = labels.get(label, 0) + entry.nbytes
     live = sorted(((k, n) for k, n in labels.items() if n), key=lambda item: -item[1])
     message = (
-        f"{name}: this needs {_mib(ledger.live)}, the budget is {_mib(budget)}. "
-        f"Live: {_list(parts.items())}. "
-        f"Largest: {_list(live[:3])}. "
-        f"What helps: {_HELP[next(iter(parts))]}."
+        f"{name}: this needs {needed / MiB:.1f} MiB, the budget is {budget / MiB:.1f} MiB. "
+        f"Reached in {where}. "
+        f"Live: {_list(parts)}. Largest: {_list(live[:3])}. "
+        f"What helps: {_HELP[parts[0][0]]}."
     )
-    return OutOfBudget(message, needed=ledger.live, budget=budget, live=live)
+    return OutOfBudget(message, needed=needed, budget=budget, live=live)
 
 
-def _mib(n: int) -> str:
-    return f"{n / MiB:.1f} MiB"
+def _place(ledger: Ledger) -> str:
+    module = ledger.modules.current
+    if module is not None:
+        return (
+            f"the forward pass of {ledger.modules.name(module) or 'the root'} ({kind_of(module)})"
+        )
+    return "the backward pass" if in_backward() else "code outside modules"
 
 
-def _list(items: Any) -> str:
-    return ", ".join(f"{label} {format_bytes(n)}" for label, n in items)
+def _list(items: list[tuple[str, int]]) -> str:
+    return ", ".join(f"{label} {format_bytes(n)}" for label, n in items if n)

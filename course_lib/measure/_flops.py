@@ -4,7 +4,8 @@ Built on the formulas of `torch.utils.flop_counter`, with two mends: its backwar
 convolution forgets the groups, and it does not know the CPU's fused attention.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -75,7 +76,7 @@ def flops(fn: Callable[[], Any], *, model: nn.Module | None = None) -> FlopRepor
     for torch.compile and for fused recurrent layers, whose inside is hidden.
     """
     check_callable(fn, "flops")
-    with ModuleWatch(model) as watch, _Counter(watch) as counter:
+    with ModuleWatch(model) as watch, _no_fast_attention(), _Counter(watch) as counter:
         fn()
     forward, backward = (
         {watch.name(module): n for module, n in part.values()}
@@ -84,23 +85,23 @@ def flops(fn: Callable[[], Any], *, model: nn.Module | None = None) -> FlopRepor
     return FlopReport(forward, backward)
 
 
+@contextmanager
+def _no_fast_attention() -> Iterator[None]:
+    """Keep nn.MultiheadAttention off its fast path, one operation whose inside cannot be seen."""
+    was_on = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(was_on)
+
+
 class _Counter(TorchDispatchMode):
     def __init__(self, watch: ModuleWatch) -> None:
         super().__init__()
         self._watch = watch
         self.forward: dict[int, tuple[nn.Module | None, int]] = {}
         self.backward: dict[int, tuple[nn.Module | None, int]] = {}
-
-    def __enter__(self) -> "_Counter":
-        # The fast path of nn.MultiheadAttention is one operation whose inside cannot be seen.
-        self._fast = torch.backends.mha.get_fastpath_enabled()
-        torch.backends.mha.set_fastpath_enabled(False)
-        super().__enter__()
-        return self
-
-    def __exit__(self, *exc: Any) -> None:
-        super().__exit__(*exc)
-        torch.backends.mha.set_fastpath_enabled(self._fast)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

@@ -7,8 +7,8 @@ is freed. What counts:
 * A storage that existed before counts only the stretch that operations inside really use: eight
   rows of a large data set count as eight rows. Parameters, buffers, gradients and optimizer state
   count whole.
-* Short-lived buffers inside one kernel (an operation's own workspace) are not tensors and do not
-  count.
+* Buffers inside one kernel (an operation's own workspace) are not tensors and do not count, but
+  for the one in `_workspace.py`.
 """
 
 import math
@@ -29,6 +29,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper
 from torch.utils._pytree import tree_leaves
 
 from course_lib.measure._modules import ModuleWatch, refuse_compiled
+from course_lib.measure._workspace import kernel_workspace
 
 
 PARAMETERS = "parameters"
@@ -53,13 +54,14 @@ class Extent:
 
     def add(self, tensor: Tensor) -> int:
         """Add the stretch that `tensor` views; return the bytes of all stretches so far."""
-        view = (tensor.storage_offset(), tuple(tensor.shape), tuple(tensor.stride()), tensor.dtype)
+        shape, strides, offset = tensor.shape, tensor.stride(), int(tensor.storage_offset())
+        view = (offset, shape, strides, tensor.dtype)
         if view not in self._views and tensor.numel():
             self._views.add(view)
             # An expanded axis has stride 0 and touches nothing new.
-            axes = [(n, step) for n, step in zip(view[1], view[2], strict=True) if step]
+            axes = [(int(n), int(s)) for n, s in zip(shape, strides, strict=True) if s]
             size = tensor.element_size()
-            start = tensor.storage_offset() * size
+            start = offset * size
             stop = start + (sum((n - 1) * step for n, step in axes) + 1) * size
             self._spans = _merge([*self._spans, (start, stop)])
             self._most += math.prod(n for n, _ in axes) * size
@@ -82,7 +84,7 @@ class Entry:
     )
 
     def __init__(
-        self, ref: weakref.ref, tensor: Tensor, born_inside: bool, module: nn.Module | None
+        self, ref: weakref.ref | None, tensor: Tensor, born_inside: bool, module: nn.Module | None
     ) -> None:
         self.ref = ref
         self.shape = tuple(tensor.shape)
@@ -93,6 +95,11 @@ class Entry:
         self.saved = 0  # how many times autograd holds it at this moment
         self.nbytes = 0
         self.used = Extent()  # of a storage from before
+
+    @property
+    def alive(self) -> bool:
+        """Whether the storage still exists."""
+        return self.ref is not None and self.ref() is not None
 
     @property
     def part(self) -> str:
@@ -228,6 +235,9 @@ class Ledger(TorchDispatchMode):
         for tensor in _tensors(out):
             self._see(tensor, born_inside=True, uses=False)
         self._grown(self.live - before)
+        if self.events is not None and (workspace := kernel_workspace(func, args, out)):
+            passing = Entry(None, out[1], True, self.modules.current)
+            self.events += [(passing, workspace, 0), (passing, 0, 0)]
         return out
 
     def _see(self, tensor: Tensor, *, born_inside: bool, uses: bool) -> None:
@@ -245,7 +255,7 @@ class Ledger(TorchDispatchMode):
         storage = tensor.untyped_storage()
         key = storage._cdata
         entry = self.entries.get(key)
-        if entry is None or entry.ref() is not storage:
+        if entry is None or entry.ref is None or entry.ref() is not storage:
             ref = weakref.ref(storage, lambda dead, key=key: self._freed(key, dead))
             entry = Entry(ref, tensor, born_inside, self.modules.current)
             self.entries[key] = entry
@@ -302,11 +312,13 @@ class Ledger(TorchDispatchMode):
         self._add_optimizer(optimizer)
 
     def settle(self) -> None:
-        """Look once more for buffers, gradients and optimizer state that are new."""
+        """Look once more for buffers, gradients and optimizer state that are new; never raises."""
+        on_growth, self._on_growth = self._on_growth, None
         for root in self.modules.roots:
             self._add_model(root)
         for optimizer in self._optimizers:
             self._add_optimizer(optimizer)
+        self._on_growth = on_growth
 
     def _add_model(self, module: nn.Module) -> None:
         """Count the parameters, their gradients, and the buffers of `module`."""

@@ -49,8 +49,9 @@ def peak_memory(
     * saved activations: what autograd's hooks hold at that moment, inputs included;
     * temporaries: all else, such as an operation's result, and inputs that nobody saves.
 
-    Of an input's storage only the stretch in use counts. An operation's own workspace and the
-    allocator's rounding are not tensors and do not count. Raises RuntimeError under torch.compile.
+    Of an input's storage only the stretch in use counts. A kernel's workspace and the allocator's
+    rounding do not count, but for one: on a CPU, oneDNN's backward of a convolution holds a second
+    copy of the weight's gradient (a temporary). Raises RuntimeError under torch.compile.
     """
     check_callable(fn, "peak_memory")
     with Ledger(model=model, optimizer=optimizer, keep_events=True) as ledger:

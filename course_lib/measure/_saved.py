@@ -120,7 +120,7 @@ def saved_activations(fn: Callable[[], Any], *, model: nn.Module | None = None) 
         gc.collect()
         graph_lives = any(ref() is not None for ref in refs)
         for entry, nbytes in survivors:
-            if graph_lives or entry.ref() is None:
+            if graph_lives or not entry.alive:
                 found.add_hidden(entry, nbytes)
     return found.report()
 

@@ -27,28 +27,30 @@ def stacked_bar(parts: Mapping[str, Mapping[str, int]], *, title: str, alt: str)
     if not parts or not any(parts.values()):
         raise ValueError("stacked_bar needs at least one bar, such as {'plain': {'conv': 1024}}")
     segments = list(dict.fromkeys(name for bar in parts.values() for name in bar))
-    palette = list(plotting.PALETTE)
-    height = 1.6 + 0.5 * len(parts)
-    with plotting.figure(alt=alt, height=height) as (_, axes):
+    with plotting.figure(alt=alt, height=1.6 + 0.5 * len(parts)) as (fig, axes):
         left = dict.fromkeys(parts, 0.0)
         for i, segment in enumerate(segments):
             widths = [bar.get(segment, 0) / MiB for bar in parts.values()]
-            color = palette[i % len(palette)]
-            starts = [left[name] for name in parts]
             axes.barh(
-                list(parts), widths, left=starts, color=color, edgecolor="white", label=segment
+                list(parts),
+                widths,
+                left=list(left.values()),
+                label=segment,
+                color=plotting.PALETTE[i % len(plotting.PALETTE)],
+                hatch=plotting.HATCHES[i % len(plotting.HATCHES)],
+                edgecolor="white",
             )
             for name, width in zip(parts, widths, strict=True):
                 left[name] += width
         for name, bar in parts.items():
-            axes.annotate(
-                f" {format_bytes(sum(bar.values()))}", (left[name], name), va="center", fontsize=9
-            )
+            total = format_bytes(sum(bar.values()))
+            axes.text(left[name], name, f" {total}", va="center", fontsize=9)
         axes.set_xlim(0, max(left.values()) * 1.18 or 1)
         axes.invert_yaxis()
+        axes.grid(visible=False, axis="y")
         axes.set_xlabel("MiB")
         axes.set_title(title)
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.35), ncols=3, frameon=False)
+        fig.legend(loc="outside lower center", ncols=min(len(segments), 3))
 
 
 def bytes_html(parts: Mapping[str, int], *, caption: str, header: str) -> str:

@@ -121,7 +121,7 @@ def test_activation_between_convolutions(activation, extra_maps, inplace):
 def test_storage_counts_once_and_parameters_never():
     linear = nn.Linear(6, 6)
     x = torch.randn(4, 6)
-    report = measure.saved_activations(lambda: (linear(x) + linear(x.view(2, 2, 6)).view(4, 6)))
+    report = measure.saved_activations(lambda: linear(x) + linear(x.view(2, 2, 6)).view(4, 6))
     assert report.total == x.nbytes
     # The gradient of x needs the weight, a parameter: nothing more is kept.
     assert measure.saved_activations(lambda: linear(x.requires_grad_())).total == x.nbytes
