@@ -122,8 +122,11 @@ def thumbnails(
     *,
     alt: str,
     cols: int = 8,
-) -> Figure:
-    """Show pictures (1 or 3 channels) in a grid, each under its title; return the figure."""
+) -> None:
+    """Show pictures (1 or 3 channels) in a grid, each under its title.
+
+    Raises ValueError for no pictures, other channels, or another number of titles.
+    """
     count, channels, _, _ = images.shape
     if count == 0:
         raise ValueError("There is no picture to show: images has the length 0.")
@@ -147,7 +150,6 @@ def thumbnails(
             )
             if titles is not None:
                 ax.set_title(_shorten(titles[index]), fontsize=9, fontweight="normal")
-    return fig
 
 
 def to_html(fig: Figure, *, alt: str) -> str:

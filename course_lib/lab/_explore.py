@@ -55,7 +55,8 @@ def explore(compute: Compute, draw: Draw, /, **controls: Any) -> None:
 
     panel = build(compute, draw, controls, continuous=seconds < SLOW)
     display(panel.box)
-    _refresh(compute, draw, panel)
+    with panel.output:
+        draw(data)
 
 
 def build(compute: Compute, draw: Draw, controls: Mapping[str, Any], *, continuous: bool) -> Panel:

@@ -135,16 +135,20 @@ def test_style_does_not_leak():
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_thumbnails_show_every_picture_under_its_title(channels):
+def test_thumbnails_show_every_picture_under_its_title(channels, monkeypatch):
+    shown = []
+    monkeypatch.setattr(plotting, "show", lambda fig, alt: shown.append((fig, alt)))
     images = torch.randint(256, (10, channels, 16, 16), dtype=torch.uint8)
     titles = [f"picture {i} of a long row" for i in range(10)]
-    fig = plotting.thumbnails(images, titles, alt="Ten noisy squares.", cols=4)
+    assert plotting.thumbnails(images, titles, alt="Ten noisy squares.", cols=4) is None
+    ((fig, alt),) = shown
+    assert alt == "Ten noisy squares."
     assert len(fig.axes) == 12
     assert sum(bool(ax.images) for ax in fig.axes) == 10
     assert all(len(ax.get_title()) <= 14 for ax in fig.axes)
-    shown = numpy.asarray(fig.axes[3].images[0].get_array())
+    drawn = numpy.asarray(fig.axes[3].images[0].get_array())
     expected = images[3].permute(1, 2, 0).numpy().squeeze()
-    assert (shown == expected).all()
+    assert (drawn == expected).all()
     assert len(plotting.to_png(fig)) <= plotting.SIZE_LIMIT
 
 

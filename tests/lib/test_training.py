@@ -6,6 +6,15 @@ from torch.utils.data import DataLoader, TensorDataset
 from course_lib import training
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """These networks are tiny: a second thread only waits for the first."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def blobs(count=64, classes=3, seed=0):
     random = torch.Generator().manual_seed(seed)
     labels = torch.randint(classes, (count,), generator=random)
