@@ -48,13 +48,13 @@ lab.start("00_start_here", minutes=1, memory=2048 * MiB)
 # A phone holds a network that was trained on photographs. Now it shall learn drawings.
 # Other programs leave us 96 MiB of its memory. One MiB is $2^{20}$ = 1,048,576 bytes.
 # The network itself fits easily. **Does one step of training fit as well?**
-
-# %% [markdown] part=3
+#
 # ## Look: a real network meets real pictures
 #
 # The network is *EfficientNet-Lite0*, made for phones. It was trained on *ImageNet*:
 # more than a million photographs, sorted into 1,000 classes. The pictures are emoji from OpenMoji.
 # `assets.load` and `assets.model` bring both, verified, and keep them for offline use.
+# We show six pictures and ask the network what it sees. Do you expect it to know the dog?
 
 # %%
 groups = ["Animals & Nature", "Objects"]
@@ -62,22 +62,15 @@ pictures = assets.load("openmoji", size=224, split="all", groups=groups)
 names = ["dog", "zebra face", "polar bear", "safety pin", "abacus", "hammer"]
 six = pictures.subset([pictures.captions.index(name) for name in names])
 photo_net = assets.model("efficientnet_lite0")
-print(pictures)
-
-# %% [markdown]
-# The line above gives the number of pictures, their shape (colors × height × width), and the classes.
-# We take six of them and ask the network what it sees. Do you expect it to know the dog?
-
-# %%
 with torch.inference_mode():
     shares = photo_net(assets.to_input(six.images)).softmax(dim=1)
 best = shares.max(dim=1)
 words = [ImageNetInfo().index_to_description(i).split(",")[0] for i in best.indices.tolist()]
-with plotting.figure(
-    alt="Six emoji with the network's answer under each: "
-    + "; ".join(f"{name}: {word}" for name, word in zip(names, words, strict=True)),
-    width=9, height=2.2, cols=6,
-) as (fig, axes):
+
+# %%
+answers = "; ".join(f"{name}: {word}" for name, word in zip(names, words, strict=True))
+alt = f"Six emoji, each with the network's answer. {answers}."
+with plotting.figure(alt=alt, width=9, height=2.2, cols=6) as (fig, axes):
     for axis, picture, name, word, share in zip(axes, six.images, names, words, best.values, strict=True):
         axis.imshow(picture.permute(1, 2, 0))
         axis.set_title(name)
@@ -90,7 +83,7 @@ with plotting.figure(
 # Above each picture stands its name. Below it stands the network's best guess among 1,000 classes.
 # The tools keep their outline in a drawing, and the network finds them. It does not find the animals.
 # Such networks look at texture more than at shape, as Geirhos et al. showed. A drawing has no fur.
-# (We chose these six. Put other names from `pictures.captions` into the list and look again.)
+# (We chose these six. Replace a name by another one from `pictures.captions` and look again.)
 #
 # So the network must learn more, and best on the phone itself. That is *transfer learning*:
 # a trained network goes on learning with new pictures.
@@ -119,6 +112,7 @@ print(f"one batch of pictures:     {format_bytes(images.nbytes)}")
 #
 # **How many MiB of activations does one step keep?**
 # Replace `None` by your guess and run the cell. A wrong guess costs nothing and teaches most.
+# The lab keeps it and comes back to it. Without a guess, everything still runs.
 
 # %%
 lab.predict(
@@ -127,9 +121,6 @@ lab.predict(
     guess=None,
     unit="MiB",
 )
-
-# %% [markdown]
-# The lab keeps your guess and comes back to it. Without a guess, everything still runs.
 
 # %% [markdown] part=5
 # ## Measure
@@ -206,19 +197,20 @@ check.tensor_bytes(tensor_bytes)
 
 # %% [markdown]
 # Stuck? Run the next cell. Change the 1 to 2 or 3 for stronger hints. Hints cost no points.
+# Still stuck? The folder `notebooks/solutions` holds each lab with all answers.
+# Read it without shame; then close it and write the answer yourself.
 
 # %%
 lab.hint("00.tensor_bytes", 1)
-
-# %% [markdown]
-# Still stuck? `notebooks/solutions/` holds a copy of each lab with all answers. Read it without shame,
-# then close it and write the answer yourself.
 
 # %% [markdown] part=8
 # ## Compare with the meter
 #
 # Two methods must agree before this course believes a number.
 # Here your function adds up the shapes; the meter asked PyTorch for the memory itself.
+# Once exercise 1 is done, both are equal to the last byte.
+#
+# A lab never depends on your answer: with the hole open, the next cell says so and the lab goes on.
 
 # %%
 counted = [tensor_bytes(tensor.shape, tensor.dtype) for tensor in report.tensors]
@@ -226,10 +218,6 @@ if None in counted:
     print(f"meter: {report.total:,} bytes; yours: exercise 1 is still open")
 else:
     print(f"meter: {report.total:,} bytes; yours: {sum(counted):,} bytes")
-
-# %% [markdown]
-# Once exercise 1 is done, both numbers are equal to the last byte. A lab never depends on your answer:
-# with the hole open, the cell says so and the lab goes on.
 
 # %% [markdown] part=9
 # ## Compare with the prediction
@@ -335,7 +323,7 @@ lab.hint("00.largest_batch", 1)
 budget = 96 * MiB
 always = parameter_bytes + fixed  # the parameters need room, too
 batch = largest_batch(budget, always, per_picture)
-if batch is None:
+if not isinstance(batch, int) or batch < 0:
     print("Exercise 2 is still open.")
 else:
     for b in (batch, batch + 1):
@@ -345,7 +333,9 @@ else:
 # %% [markdown]
 # With exercise 2 done, two dry runs test your answer: it fits, and one picture more does not.
 #
-# Now ask the same question for other pictures and phones. First a function that computes:
+# Now ask the same question for other pictures and phones. One function computes, another draws.
+# `lab.explore` joins them with controls: choose a resolution, move the budget.
+# Where nothing can move, such as on paper, you see the starting position and a table.
 
 # %%
 def compute(pixels, budget):
@@ -362,24 +352,21 @@ def compute(pixels, budget):
     }
 
 
-# %% [markdown]
-# Then one that draws. `lab.explore` joins the two with controls: choose a resolution, move the budget.
-# Where nothing can move, such as on paper, you see the starting position and a table.
-
 # %%
 def draw(data):
     """Draw one bar per batch size, and the budget as a dashed line."""
     budget, pixels, needed = data["budget [MiB]"][0], data["pixels"][0], data["needed [MiB]"]
     fitting = [str(b) for b, fits in zip(data["batch"], data["fits"], strict=True) if fits == "yes"]
-    title = f"{pixels} × {pixels} pixels in {budget} MiB: {', '.join(fitting) or 'no batch'} fits"
+    room = f"room for batch {', '.join(fitting)}" if fitting else "room for no batch"
+    title = f"{pixels} × {pixels} pixels in {budget} MiB: {room}"
     alt = f"Bars: memory of a step for six batch sizes, and a line at the budget. {title}."
     with plotting.figure(alt=alt) as (fig, axis):
         bars = axis.bar([str(b) for b in data["batch"]], needed, edgecolor="black")
         for bar, fits in zip(bars, data["fits"], strict=True):
             bar.set_facecolor(plotting.PALETTE[0] if fits == "yes" else "white")
             bar.set_hatch("" if fits == "yes" else "//")
-        axis.bar_label(bars, fmt="%.0f", padding=2)
-        axis.axhline(budget, color="black", linestyle="--")
+        axis.axhline(budget, color="black", linestyle="--", zorder=0.5)
+        axis.bar_label(bars, fmt="%.0f", padding=2, bbox={"fc": "white", "ec": "none", "pad": 0.5})
         axis.set(xlabel="batch size", ylabel="parameters + kept [MiB]", title=title)
         axis.set_ylim(0, 1.15 * max(*needed, budget))
     return fig
@@ -399,34 +386,26 @@ lab.explore(compute, draw, pixels=[96, 64, 128, 224], budget=(32, 512, 32, 96))
 # Here a whole training step runs in 96 MiB, backward pass included.
 
 # %%
-try:
-    with measure.virtual_device(memory=96 * MiB):
-        training_loss(net, images, labels).backward()
-except measure.OutOfBudget as error:
-    print(error)
-
-# %% [markdown]
-# The batch of 8 fails, and the message names what was alive, the largest pieces, and a way out.
-# What does the phone say to smaller batches? It should agree with equation (2).
-
-# %%
-for batch in (6, 5):
+for batch in (8, 5):
     try:
         with measure.virtual_device(memory=96 * MiB) as phone:
             training_loss(net, images[:batch], labels[:batch]).backward()
         print(f"batch {batch}: fits, at most {format_bytes(phone.peak)} in use")
     except measure.OutOfBudget as error:
-        print(f"batch {batch}: fails, it asked for {format_bytes(error.needed)}")
+        print(f"batch {batch}: {error}\n")
 
 # %% [markdown]
-# It agrees: 5 pictures fit and 6 do not. The number in use is a little above equation (2).
-# The backward pass also makes *gradients*, one number per parameter, and short-lived results.
+# The batch of 8 fails. The message names what was alive, the largest pieces, and a way out.
+# The batch of 5 fits, as equation (2) says. The number in use is a little above the equation:
+# the backward pass also makes *gradients*, one number per parameter, and short-lived results.
 # Lab 01 accounts for all of them. Later labs use this phone to show "it did not fit; now it does".
 
 # %% [markdown] part=14
 # ## Quiz
 #
 # Each lab ends with a short quiz. Replace `None` by a letter in quotes, such as `"a"`, and run the cell.
+# Then comes a *reflection*, a sentence or two for yourself. Nobody grades it.
+# Here it is: **Which number of this lab surprised you most, and why?** Write between the quotes.
 
 # %% tags=["learner"]
 lab.quiz("00.q1", answer=None)
@@ -438,17 +417,7 @@ lab.quiz("00.q1", answer="c")
 lab.quiz("00.q2", answer=None)
 
 # %% tags=["solution"]
-lab.quiz("00.q2", answer="b")
-
-# %% tags=["learner"]
-lab.quiz("00.q3", answer=None)
-
-# %% tags=["solution"]
-lab.quiz("00.q3", answer="a")
-
-# %% [markdown]
-# Last comes a *reflection*: a sentence or two for yourself. Nobody grades it.
-# **Which number of this lab surprised you most, and why?** Write between the quotes.
+lab.quiz("00.q2", answer="a")
 
 # %%
 lab.reflect("00.reflection", text="")
