@@ -49,11 +49,7 @@ class StubLayer(nn.Module):
     def forward(self, x): ...
 
 
-def unfinished(x):
-    raise NotImplementedError
-
-
-@pytest.mark.parametrize("answer", [None, ..., stub, stub_pass, StubLayer, unfinished])
+@pytest.mark.parametrize("answer", [None, ..., stub, stub_pass, StubLayer])
 def test_untouched_answers_are_not_attempted_and_earn_nothing(double, answer, home):  # noqa: F811
     result = double(answer)
     assert not result.attempted
