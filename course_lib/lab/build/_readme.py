@@ -27,8 +27,9 @@ _IMAGE = re.compile(r'<img alt="([^"]*)"[^>]*src="data:image/png;base64,([^"]+)"
 
 def results(folder: Path, lab: str) -> dict:
     """Read what a run wrote to `folder`: the headline, and how many claims got which verdict."""
-    book = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
-    row = book["scoreboard"].get(lab, {}).get("row", {})
+    progress = folder / "progress.json"
+    book = json.loads(progress.read_text(encoding="utf-8")) if progress.is_file() else {}
+    row = book.get("scoreboard", {}).get(lab, {}).get("row", {})
     verdicts: Counter[str] = Counter()
     for file in sorted(folder.rglob("claims/*.json")):
         rows = json.loads(file.read_text(encoding="utf-8")).values()
