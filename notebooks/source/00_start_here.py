@@ -417,7 +417,13 @@ lab.quiz("00.q1", answer="c")
 lab.quiz("00.q2", answer=None)
 
 # %% tags=["solution"]
-lab.quiz("00.q2", answer="a")
+lab.quiz("00.q2", answer="b")
+
+# %% tags=["learner"]
+lab.quiz("00.q3", answer=None)
+
+# %% tags=["solution"]
+lab.quiz("00.q3", answer="a")
 
 # %%
 lab.reflect("00.reflection", text="")
