@@ -18,7 +18,7 @@ from course_lib.lab import colab
 from course_lib.lab.build._source import Lab, split_solution
 
 
-SHOWN_VERSIONS = ("torch", "timm", "numpy", "ipywidgets")
+SHOWN_VERSIONS = ("torch", "timm", "ipywidgets")  # one version for every Python in the lock
 ATTRIBUTION = (
     "Pictures: [OpenMoji](https://openmoji.org), the open-source emoji and icon project, "
     "license [CC BY-SA 4.0](https://creativecommons.org/licenses/by-sa/4.0/)."

@@ -43,6 +43,7 @@ def update_readme(root: Path, labs: Sequence[Lab]) -> bool:
     text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
     if BEGIN not in text or END not in text:
         return False
+    labs = [lab for lab in labs if (root / "notebooks" / f"{lab.name}.ipynb").is_file()]
     for lab in labs:
         _write_cover(root, lab)
     fresh = with_map(text, root, labs)
