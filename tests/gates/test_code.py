@@ -92,7 +92,7 @@ def test_nothing_is_left_unfinished():
     offenders = []
     for path in library_files():
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-            if UNFINISHED.search(line) or "NotImplemented" + "Error" in line:
+            if UNFINISHED.search(line) or re.search(r"\braise NotImplemented", line):
                 offenders.append(f"{at(path, number)}: {line.strip()}")
     assert_none(offenders, "Finish it or leave it out:")
 
