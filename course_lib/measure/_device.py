@@ -6,16 +6,9 @@ from types import TracebackType
 from typing import Any
 
 from course_lib.measure._format import MiB, format_bytes
-from course_lib.measure._ledger import (
-    GRADIENTS,
-    OPTIMIZER,
-    PARAMETERS,
-    SAVED,
-    TEMPORARIES,
-    Ledger,
-    in_backward,
-)
+from course_lib.measure._ledger import Ledger, in_backward
 from course_lib.measure._modules import kind_of
+from course_lib.measure._storages import GRADIENTS, OPTIMIZER, PARAMETERS, SAVED, TEMPORARIES
 
 
 _HELP = {
@@ -104,7 +97,7 @@ def _out_of_budget(ledger: Ledger, budget: int, name: str) -> OutOfBudget:
     needed = ledger.live
     parts = sorted(ledger.by_part().items(), key=lambda item: -item[1])
     labels: dict[str, int] = {}
-    for entry in ledger.entries.values():
+    for entry in list(ledger.entries.values()):
         label = entry.part
         if label in (SAVED, TEMPORARIES):
             owner = ledger.modules.name(entry.module) or "the root module"

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from course_lib.measure._format import format_bytes
-from course_lib.measure._ledger import PARTS, SAVED, TEMPORARIES, Entry, Ledger
+from course_lib.measure._ledger import Ledger
 from course_lib.measure._modules import check_callable
+from course_lib.measure._storages import PARTS, SAVED, TEMPORARIES, Entry
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ def peak_memory(
 
     Of an input's storage only the stretch in use counts. A kernel's workspace and the allocator's
     rounding do not count, but for one: on a CPU, oneDNN's backward of a convolution holds a second
-    copy of the weight's gradient (a temporary). Raises RuntimeError under torch.compile.
+    copy of the weight's gradient (a temporary). Scratch memory of a kernel with a large window,
+    such as a ViT's patch embedding, stays out. Raises RuntimeError under torch.compile.
     """
     check_callable(fn, "peak_memory")
     with Ledger(model=model, optimizer=optimizer, keep_events=True) as ledger:

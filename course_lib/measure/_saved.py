@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from course_lib.measure._format import format_bytes
 from course_lib.measure._graph import forward_nodes, hidden_tensors, op_name, tensors_inside
-from course_lib.measure._ledger import PARAMETERS, TEMPORARIES, Entry, Extent, Ledger, plain_tensors
+from course_lib.measure._ledger import Ledger
 from course_lib.measure._modules import check_callable, kind_of
+from course_lib.measure._storages import PARAMETERS, TEMPORARIES, Entry, Extent, plain_tensors
 
 
 HIDDEN = "kept outside save_for_backward"
@@ -172,7 +173,7 @@ class _Found:
             known |= {id(self._ledger.entry(plain)) for plain in plain_tensors(output)}
         return [
             (entry, entry.nbytes)
-            for entry in self._ledger.entries.values()
+            for entry in list(self._ledger.entries.values())
             if entry.born_inside and entry.role == TEMPORARIES and id(entry) not in known
         ]
 

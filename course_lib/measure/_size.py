@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from course_lib.measure._graph import tensors_inside
-from course_lib.measure._ledger import plain_tensors
+from course_lib.measure._storages import plain_tensors
 
 
 def file_size(state_dict_or_path: Mapping[str, Any] | str | os.PathLike) -> int:
