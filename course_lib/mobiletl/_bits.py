@@ -53,7 +53,7 @@ def unpack_bits(packed: Shaped[Tensor, " packed"], shape: Sequence[int]) -> Bool
         )
     # 1 byte -> 1 word -> 8 bools
     bools = torch.take(_words(packed.device), packed.to(torch.int64)).view(torch.bool)
-    return bools[:elements].view(tuple(shape))
+    return (bools[:elements] if elements % 8 else bools).view(shape)
 
 
 @functools.cache

@@ -54,13 +54,12 @@ def derivative_mask(x: Float[Tensor, "*shape"], kind: str, mask: Mask) -> Bool[T
 
     The comparisons write floats, then one cast: on a CPU this is twice as fast as writing bools.
     """
-    step = torch.empty_like(x)
-    if mask == "sign":
-        torch.ge(x, 0, out=step)  # a >= 0
-    elif kind == "relu":
-        torch.gt(x, 0, out=step)  # a > 0
+    if mask == "exact" and kind == "relu6":
+        step = F.threshold(x, 0, 6).lt_(6)  # a <= 0 becomes 6; what is below 6 is 0 < a < 6
+    elif mask == "exact":
+        step = torch.gt(x, 0, out=torch.empty_like(x))  # a > 0
     else:
-        torch.lt(x, 6, out=step).mul_(x).gt_(0)  # a below 6, else 0; is it above 0?
+        step = torch.ge(x, 0, out=torch.empty_like(x))  # a >= 0
     return step.to(torch.bool)
 
 
