@@ -21,6 +21,7 @@ each_notebook = pytest.mark.parametrize("path", LEARNER + SOLUTIONS, ids=at)
 
 
 def opened(path):
+    assert path.is_file(), f"{at(path)} is missing; run `make notebooks`"
     return nbformat.read(path, as_version=4)
 
 

@@ -1,6 +1,8 @@
 """The builder, on two small sample labs."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -160,6 +162,22 @@ def test_library_code_that_a_lab_imports_counts(copy):
     assert any("executing" in line for line in rebuild(copy, names=["01"]))
 
 
+def test_of_the_lab_layer_only_what_belongs_to_one_lab_counts(copy):
+    checks = copy / "course_lib" / "lab" / "checks"
+    checks.mkdir(parents=True)
+    (checks / "lab01.py").write_text("A = 1\n")
+    (checks.parent / "__init__.py").write_text("")
+    both = (
+        "if False:\n    from course_lib import lab\n    from course_lib.lab.checks import lab01\n"
+    )
+    rewrite(copy, 'print("last")', f"{both}print(1)", "notebooks/source/01_after.py")
+    rebuild(copy, names=["01"])
+    (checks.parent / "__init__.py").write_text("B = 1\n")
+    assert not any("executing" in line for line in rebuild(copy, names=["01"]))
+    (checks / "lab01.py").write_text("A = 2\n")
+    assert any("executing" in line for line in rebuild(copy, names=["01"]))
+
+
 def test_differences_names_what_was_edited_by_hand(copy):
     path = copy / "notebooks" / "00_sample.ipynb"
     notebook = nbformat.read(path, as_version=4)
@@ -245,3 +263,42 @@ def test_an_unknown_lab_is_refused_with_those_that_exist(built):
 def test_solution_lines_are_those_between_the_marks():
     source = "a = 1\n### BEGIN SOLUTION\n\n  b = 2\n### END SOLUTION\nc = 3"
     assert build.solution_lines(source) == ["b = 2"]
+
+
+def test_run_for_claims_gathers_what_the_labs_write(copy):
+    rewrite(
+        copy,
+        'print("last")',
+        "import os\nfrom pathlib import Path\n"
+        "folder = Path(os.environ['COURSE_BUILD']) / 'claims'\n"
+        "folder.mkdir()\n(folder / '01.json').write_text('{}')",
+        "notebooks/source/01_after.py",
+    )
+    before = (copy / "notebooks" / "01_after.ipynb").read_text()
+    (copy / "build" / "fresh" / "claims").mkdir(parents=True)
+    (copy / "build" / "fresh" / "claims" / "old.json").write_text("{}")
+    folder = build.run_for_claims(["01"], root=copy)
+    assert [file.name for file in folder.rglob("claims/*.json")] == ["01.json"]
+    assert (copy / "notebooks" / "01_after.ipynb").read_text() == before
+
+
+def test_the_command_line(copy, monkeypatch, capsys):
+    monkeypatch.setattr("course_lib.lab.build._build.repo_root", lambda: copy)
+    assert build.main(["--check"]) == 0
+    rewrite(copy, "# # The lab after", "# # The very last", "notebooks/source/01_after.py")
+    assert build.main(["--check"]) == 1
+    assert "notebooks/00_sample.ipynb: cell 10 differs" in capsys.readouterr().out
+    assert build.main([]) == 0
+    assert build.main(["--check"]) == 0
+    assert build.main(["77"]) == 1
+    assert "No lab '77'" in capsys.readouterr().err
+
+
+def test_watch_children_sees_the_memory_of_a_child():
+    code = (
+        "import time; block = bytearray(200 * 2**20); block[::4096] = b'x' * 51200; time.sleep(1)"
+    )
+    with build.watch_children() as watch:
+        subprocess.run([sys.executable, "-c", code], check=True)
+    assert 200 * 2**20 <= watch.peak <= 300 * 2**20
+    assert watch.seconds >= 1

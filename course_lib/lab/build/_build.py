@@ -97,7 +97,7 @@ def run_for_claims(names: Sequence[str] | None = None, *, root: Path | None = No
     for lab in _chosen(labs, names):
         print(f"{lab.name}: executing", flush=True)
         fresh = compose(lab, house, labs, solutions=False)
-        watch = execute(fresh, house.root, seconds=lab.header.seconds, folder=folder)
+        watch = execute(fresh, house.root, folder=folder)
         print(f"{lab.name}: {watch.seconds:.0f} s", flush=True)
     return folder
 
@@ -171,11 +171,14 @@ def _keep_outputs(fresh: NotebookNode, old: NotebookNode) -> bool:
 def _execute(notebook: NotebookNode, lab: Lab, house: House) -> str:
     """Execute in place, check the rules, return what it took in words."""
     with tempfile.TemporaryDirectory(prefix="small-memory-") as folder:
-        watch = execute(notebook, house.root, seconds=lab.header.seconds, folder=Path(folder))
+        watch = execute(notebook, house.root, folder=Path(folder))
         notebook.metadata["small_memory"]["results"] = results(Path(folder), lab.name)
     if found := complaints(notebook):
         raise CellError(f"{lab.name}:\n  " + "\n  ".join(found))
-    return f"{watch.seconds:.0f} s, peak {watch.peak / _GIB:.2f} GiB"
+    return (
+        f"{watch.seconds:.0f} s of {lab.header.seconds} s, "
+        f"peak {watch.peak / _GIB:.2f} GiB of {lab.header.memory}"
+    )
 
 
 def _compare(target: Path, fresh: NotebookNode) -> list[str]:

@@ -89,32 +89,36 @@ def compose(lab: Lab, house: House, labs: Sequence[Lab], *, solutions: bool) -> 
 def module_hash(lab: Lab, house: House) -> str:
     """Digest of the library code that a lab's outputs come from, and of the versions shown.
 
-    Counts each module of `course_lib` that the lab imports, except `lab` itself.
+    Counts each module of `course_lib` that the lab imports by name. `lab` as a whole does not
+    count, only its modules that belong to one lab, such as `course_lib.lab.checks.lab10`.
     """
-    names = {name for cell in lab.cells if cell.kind == "code" for name in _imported(cell.source)}
+    library = house.root / "course_lib"
+    files: set[Path] = set()
+    for cell in lab.cells:
+        for names in _imported(cell.source) if cell.kind == "code" else ():
+            of_lab = names[0] == "lab"
+            module = library.joinpath(*(names if of_lab else names[:1]))
+            found = [] if of_lab else module.rglob("*.py")
+            files |= {*found, *filter(Path.is_file, [module.with_suffix(".py")])}
     digest = hashlib.sha256(repr(sorted(house.versions.items())).encode())
-    for name in sorted(names - {"lab"}):
-        module = house.root / "course_lib" / name
-        files = sorted(module.rglob("*.py")) if module.is_dir() else [module.with_suffix(".py")]
-        for file in files:
-            digest.update(file.relative_to(house.root).as_posix().encode())
-            digest.update(file.read_bytes())
+    for file in sorted(files):
+        digest.update(file.relative_to(library).as_posix().encode())
+        digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def _imported(code: str) -> set[str]:
-    """Names of the modules of `course_lib` that a cell imports."""
+def _imported(code: str) -> set[tuple[str, ...]]:
+    """Names below `course_lib` that a cell imports: `("lab", "checks", "lab10")`."""
     from IPython.core.inputtransformer2 import TransformerManager
 
     names = set()
     for node in ast.walk(ast.parse(TransformerManager().transform_cell(code))):
-        if isinstance(node, ast.ImportFrom) and node.module == "course_lib":
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module} if node.module.startswith("course_lib.") else set()
+        if isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names if alias.name.startswith("course_lib.")}
-    return {name.removeprefix("course_lib.").split(".")[0] for name in names}
+            names |= {alias.name for alias in node.names}
+    dotted = (name.split(".") for name in names)
+    return {tuple(rest) for first, *rest in dotted if first == "course_lib" and rest}
 
 
 def _opening(lab: Lab, house: House, path: str, text: str, solutions: bool) -> str:
