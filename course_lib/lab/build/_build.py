@@ -19,6 +19,7 @@ from course_lib.lab.build._rules import as_text, complaints
 from course_lib.lab.build._source import Lab, SourceError, read
 
 
+SHOWN = 3  # differing cells of one notebook that are named
 _GIB = 2**30
 
 
@@ -188,6 +189,8 @@ def _compare(target: Path, fresh: NotebookNode) -> list[str]:
         parts = ("cell_type", "source", "id", "metadata")
         if wrong := [part for part in parts if old[part] != new[part]]:
             found.append(f"cell {number} differs from its source ({', '.join(wrong)})")
+    if more := len(found[SHOWN:]):
+        found[SHOWN:] = [f"and {more} more cells differ"]
     if len(kept.cells) != len(fresh.cells):
         found.append(f"{len(kept.cells)} cells, the source makes {len(fresh.cells)}")
     mark = kept.metadata.get("small_memory", {}).get("source_hash")
