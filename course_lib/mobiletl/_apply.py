@@ -70,9 +70,11 @@ def convert_block(block: nn.Module, mask: Mask = "exact") -> nn.Module:
 
 def convert_norm(norm: nn.Module, mask: Mask = "exact") -> nn.Sequential:
     """Turn timm's norm with activation into ShiftNorm, then MaskAct in the memory of its output."""
+    shift = ShiftNorm.from_norm(norm)
+    if not isinstance(norm, BatchNormAct2d):
+        raise ValueError("This BatchNorm has no activation. Use timm's BatchNormAct2d.")
     kind = activation_kind(cast(nn.Module, norm.act))
-    act = MaskAct(kind, mask, inplace=True)
-    return nn.Sequential(OrderedDict(norm=ShiftNorm.from_norm(norm), act=act))
+    return nn.Sequential(OrderedDict(norm=shift, act=MaskAct(kind, mask, inplace=True)))
 
 
 def _convert(part: Part, mask: Mask) -> Part:

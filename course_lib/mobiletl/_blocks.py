@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from timm.layers.norm_act import BatchNormAct2d
 from timm.models import EfficientNet, MobileNetV3
 from timm.models._efficientnet_blocks import (
     ConvBnAct,
@@ -71,12 +70,9 @@ def _role(block: nn.Module) -> str:
 
 
 def inner_norms(block: nn.Module) -> tuple[str, ...]:
-    """Names of the block's norms that carry an activation: all but the last norm."""
-    return tuple(
-        name
-        for name, child in block.named_children()
-        if isinstance(child, BatchNormAct2d) and not isinstance(child.act, nn.Identity)
-    )
+    """Names of the block's norms that an activation follows: all but a block's last norm."""
+    names = ("bn1", "bn2") if isinstance(block, InvertedResidual) else ("bn1",)
+    return tuple(name for name in names if not isinstance(getattr(block, name), nn.Identity))
 
 
 def squeeze_width(block: nn.Module) -> int:

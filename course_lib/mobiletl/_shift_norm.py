@@ -67,8 +67,8 @@ class ShiftNorm(nn.Module):
             )
         if not norm.affine:
             raise ValueError("This BatchNorm has no scale and shift. Build it with affine=True.")
-        # s = gamma / sqrt(var + eps)
-        s = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+        # s = gamma / sqrt(var + eps), in the order in which PyTorch's batch_norm rounds it
+        s = (1 / torch.sqrt(norm.running_var + norm.eps)) * norm.weight
         return cls(s, norm.running_mean, norm.bias)
 
     def forward(self, x: Shaped[Tensor, "*input"]) -> Float[Tensor, "*input"]:
