@@ -48,7 +48,7 @@ def _sizes(low: int, high: int, count: int, random: "torch.Generator") -> list[i
     difficulty=2,
     minutes=7,
     hints=(
-        "Three layers, and each keeps its own input. What enters batch norm, and what enters ReLU6?",
+        "Three layers, and each keeps its own input. What enters batch norm? What enters ReLU6?",
         "The convolution keeps the input map. Batch norm and ReLU6 keep one output-sized map each. "
         "Batch norm adds two numbers of 4 bytes for each of its channels.",
         "Compute map_in = batch · channels_in · height · width, and map_out likewise with "
