@@ -1,0 +1,166 @@
+"""The figures of lab 10: what each decides, computed and drawn by plain functions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from course_lib import mobiletl, plotting
+from course_lib.measure import MiB
+
+
+PARTS = ("convolutions", "norms", "activations", "squeeze-excite")
+BARS = ("PyTorch", "ideal runtime", "MobileTL", "bias only, ideal")
+
+
+def block_parts(
+    shape: mobiletl.BlockShape, method: Any, mask_bits: int | None = None, statistics: bool = True
+) -> dict[str, int]:
+    """Bytes that a block keeps, by part; they sum to `mobiletl.saved_bytes` of the same arguments.
+
+    Each part is a difference of two closed forms.
+    """
+
+    def kept(shape: mobiletl.BlockShape, method: Any, mask_bits: int | None) -> int:
+        return mobiletl.saved_bytes(
+            shape, method=method, mask_bits=mask_bits, statistics=statistics
+        )
+
+    whole = kept(shape, method, mask_bits)
+    plain = replace(shape, squeeze=0)
+    bare = replace(plain, activation="relu6")
+    squeeze = whole - kept(plain, method, mask_bits)
+    all_norms = kept(plain, "norm", None) - kept(plain, "bias", None)
+    convolutions = kept(bare, "full", 0) - all_norms
+    if method == "bias":
+        return dict(zip(PARTS, (0, 0, whole - squeeze, squeeze), strict=True))
+    norms = kept(bare, method, 0) - convolutions
+    activations = whole - squeeze - norms - convolutions
+    return dict(zip(PARTS, (convolutions, norms, activations, squeeze), strict=True))
+
+
+def compute_block(
+    channels: int,
+    expansion: int,
+    side: int,
+    stride: int,
+    batch: int,
+    squeeze: bool,
+    activation: str,
+    mask_bits: int,
+    blocks: int,
+) -> dict[str, list]:
+    """Return four bars for `blocks` equal blocks: MiB by part, sum, and what is saved.
+
+    `mask_bits` is the price of a derivative in MobileTL; 0 stands for the exact one in 32 bits.
+    The ideal runtime packs the derivative of ReLU6 in 2 bits, as the paper's figure 1 counts.
+    """
+    expanded = channels * expansion
+    shape = mobiletl.BlockShape(
+        batch=batch,
+        channels=channels,
+        expanded=expanded,
+        height=side,
+        width=side,
+        out_channels=channels,
+        stride=stride,
+        activation=activation,
+        squeeze=expanded // 4 if squeeze else 0,
+    )
+    packs = activation in ("relu", "relu6")
+    bars = (
+        block_parts(shape, "full"),
+        block_parts(shape, "full", 2 if packs else None, statistics=False),
+        block_parts(shape, "mobiletl", mask_bits or 32),
+        block_parts(shape, "bias"),
+    )
+    sums = [sum(bar.values()) for bar in bars]
+    data: dict[str, list] = {"method": list(BARS)}
+    data |= {part: [blocks * bar[part] / MiB for bar in bars] for part in PARTS}
+    data["sum [MiB]"] = [blocks * one / MiB for one in sums]
+    data["saved [%]"] = [100 * (1 - one / sums[0]) for one in sums]
+    return data
+
+
+def draw_block(data: Mapping[str, list]) -> Figure:
+    """Draw the four bars, stacked by part, with their sum and the saving against PyTorch."""
+    ends = [
+        f" {total:.2f} MiB, {-saved:+.1f} %" if saved else f" {total:.2f} MiB"
+        for total, saved in zip(data["sum [MiB]"], data["saved [%]"], strict=True)
+    ]
+    alt = "Stacked bars of kept bytes: " + "; ".join(
+        f"{name}{end}" for name, end in zip(data["method"], ends, strict=True)
+    )
+    with plotting.figure(alt=alt, width=8, height=3.2) as (fig, axes):
+        left = [0.0] * len(ends)
+        for part, color, hatch in zip(PARTS, plotting.PALETTE, plotting.HATCHES, strict=False):
+            style = dict(color=color, hatch=hatch, edgecolor="white", label=part)
+            axes.barh(data["method"], data[part], left=left, **style)
+            left = [a + b for a, b in zip(left, data[part], strict=True)]
+        for name, end, total in zip(data["method"], ends, left, strict=True):
+            axes.annotate(end, (total, name), va="center", fontsize=9)
+        axes.set_xlim(0, 1.35 * max(left))
+        axes.invert_yaxis()
+        axes.grid(axis="y", visible=False)
+        axes.set(xlabel="kept for backward [MiB]", title="Against plain PyTorch")
+        axes.legend(ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.22))
+    return fig
+
+
+def pareto(tasks: Mapping[str, Sequence[Mapping[str, Any]]], title: str) -> Figure:
+    """Draw accuracy against kept MiB, one panel per task; the area of a point is its FLOPs.
+
+    A row holds `method`, `accuracy` (one value in % per seed), `kept` (bytes) and `flops` of a
+    step. The line joins the points that no other point beats in both memory and accuracy.
+    """
+    alt = f"{title}. " + " ".join(
+        f"{task}: "
+        + "; ".join(f"{r['method']} {_mean(r):.1f} % at {r['kept'] / MiB:.2f} MiB" for r in rows)
+        + "."
+        for task, rows in tasks.items()
+    )
+    width = 4.6 * len(tasks)
+    with plotting.figure(alt=alt, width=width, height=4.4, cols=len(tasks)) as (fig, panels):
+        for axes, (task, rows) in zip(fig.axes, tasks.items(), strict=True):
+            _panel(axes, rows)
+            axes.set_title(task)
+            axes.set_xlabel("kept for backward [MiB], batch 8")
+        fig.axes[0].set_ylabel("test accuracy [%], mean and range of seeds")
+        fig.suptitle(title, fontweight="bold", fontsize=12)
+    return fig
+
+
+def _panel(axes: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    most = max(row["flops"] for row in rows)
+    front = sorted((r for r in rows if not _beaten(r, rows)), key=lambda r: r["kept"])
+    line = dict(color="0.6", linestyle="--", linewidth=1.2, zorder=1)
+    axes.plot([r["kept"] / MiB for r in front], [_mean(r) for r in front], **line)
+    for i, row in enumerate(rows):
+        x, y = row["kept"] / MiB, _mean(row)
+        low, high = min(row["accuracy"]), max(row["accuracy"])
+        axes.errorbar(
+            x, y, [[y - low], [high - y]], color="0.3", capsize=3, linewidth=1.2, zorder=2
+        )
+        color, marker = plotting.PALETTE[i], plotting.MARKERS[i]
+        area = 40 + 460 * row["flops"] / most
+        axes.scatter(
+            x, y, area, color=color, marker=marker, edgecolor="black", alpha=0.85, zorder=3
+        )
+    for row in rows:
+        place = dict(xytext=row.get("offset", (12, 8)), textcoords="offset points", fontsize=9)
+        axes.annotate(row["method"], (row["kept"] / MiB, _mean(row)), zorder=4, **place)
+    right = max(row["kept"] for row in rows) / MiB
+    axes.set_xlim(-0.06 * right, 1.3 * right)
+
+
+def _beaten(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> bool:
+    return any(
+        other["kept"] <= row["kept"] and _mean(other) > _mean(row)
+        for other in rows
+        if other is not row
+    )
+
+
+def _mean(row: Mapping[str, Any]) -> float:
+    return sum(row["accuracy"]) / len(row["accuracy"])
