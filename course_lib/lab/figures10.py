@@ -15,7 +15,7 @@ BARS = ("PyTorch", "ideal runtime", "MobileTL", "bias only, ideal")
 
 
 def by_block(blocks: Mapping[str, Mapping[str, int]], title: str) -> Figure:
-    """Draw one bar per block, first to last, stacked from its kinds of layers; bytes in, MiB out."""
+    """Draw one bar per block, first to last, stacked by kind of layer; bytes in, MiB shown."""
     kinds = list(next(iter(blocks.values())))
     largest = max(blocks, key=lambda name: sum(blocks[name].values()))
     alt = f"Stacked bars, one per block: {', '.join(kinds)}. {title}. The largest is {largest}."

@@ -436,7 +436,11 @@ lab.reflect("00.reflection", text="")
 # `lab.progress.export` and `lab.progress.merge` carry the file to another machine.
 
 # %%
-lab.scoreboard(kept=format_bytes(report.total), parameters=format_bytes(parameter_bytes))
+lab.scoreboard(
+    headline=f"how a lab works; one step keeps {format_bytes(report.total)}",
+    kept=format_bytes(report.total),
+    parameters=format_bytes(parameter_bytes),
+)
 
 # %% [markdown]
 # ## Your machine
