@@ -262,14 +262,23 @@ with plotting.figure(
 # A batch has $B$ pictures, $C$ channels of $H\times W$ numbers. Everything is `float32`.
 #
 # A **convolution** with weight $w$ needs its input for the gradient of the weight ($\star$: correlation):
+#
 # $$\frac{\partial L}{\partial w} = x \star g \qquad\Rightarrow\quad 4\,BCHW\ \text{bytes} \tag{1}$$
+#
 # **Batch norm** subtracts the mean of each channel and divides by its spread. It keeps its input and two numbers per channel:
+#
 # $$y=\gamma\,\frac{x-\mu}{\sigma}+\beta \qquad\Rightarrow\quad 4\,BCHW + 8\,C\ \text{bytes} \tag{2}$$
+#
 # **ReLU6** clips to the range 0 to 6. Its derivative asks where the input lay:
+#
 # $$\frac{\partial L}{\partial x} = g\cdot 1_{0<x<6} \qquad\Rightarrow\quad 4\,BCHW\ \text{bytes} \tag{3}$$
+#
 # A **linear layer** maps $N$ rows of $D$ numbers; its weight's gradient needs the input:
+#
 # $$\frac{\partial L}{\partial w} = g^\top x \qquad\Rightarrow\quad 4\,ND\ \text{bytes} \tag{4}$$
+#
 # **Attention** lets each of $T$ tokens look at all others. It compares queries $q$ with keys $k$ and mixes values $v$ (each $T\times d$):
+#
 # $$P=\mathrm{softmax}\!\left(qk^\top/\sqrt d\right),\quad o = P\,v \qquad\Rightarrow\quad q, k, v\ \text{and}\ P\ (T\times T) \tag{5}$$
 #
 # | equation | function | test |
@@ -619,7 +628,7 @@ for key, name in (("01.lite0_ratio", "Lite0"), ("01.vit_ratio", "ViT")):
     lab.recall(key, measured=round(saved[name].total / parameters, 1))
 
 # %% [markdown]
-# Which knobs make Lite0's mountain lower? We try seven, and measure the kept bytes each time.
+# Which knobs make Lite0's mountain lower? We try six, and measure the kept bytes each time.
 # *Checkpointing* you know from exercise 4. `autocast` computes most layers in *bfloat16*, 2 bytes per number.
 
 
