@@ -167,10 +167,16 @@ class _Found:
 
     def survivors(self, outputs: list[Tensor]) -> list[tuple[Entry, int]]:
         """Return storages made in `fn` that are alive, not found yet and no output; with bytes."""
-        gc.collect()
         known = set(self._rows)
         for output in outputs:
             known |= {id(self._ledger.entry(plain)) for plain in plain_tensors(output)}
+        found = self._alive_outside(known)
+        if found:  # perhaps only waiting for the garbage collector, which is slow to call
+            gc.collect()
+            found = self._alive_outside(known)
+        return found
+
+    def _alive_outside(self, known: set[int]) -> list[tuple[Entry, int]]:
         return [
             (entry, entry.nbytes)
             for entry in list(self._ledger.entries.values())
