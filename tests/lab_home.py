@@ -1,4 +1,4 @@
-"""A learner's home for the tests of `course_lib.lab`: progress and build in a folder of their own."""
+"""A home for the tests of `course_lib.lab`: progress and build in a folder of their own."""
 
 from pathlib import Path
 
