@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import time
+from urllib.parse import urlsplit
 
 import pytest
 from house import ROOT
@@ -25,11 +27,27 @@ ERRORS = '[data-mime-type="application/vnd.jupyter.error"]'
 PROMPTS = "[...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].map(p => p.innerText)"
 
 
+def await_kernel(page, address: str) -> None:
+    """Wait until the page is connected to an idle kernel: cells run earlier are only cleared."""
+    server = urlsplit(address)
+    sessions = server._replace(path="/api/sessions").geturl()
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        kernels = [session["kernel"] for session in page.request.get(sessions).json()]
+        if any(k["connections"] and k["execution_state"] == "idle" for k in kernels):
+            page.locator('[data-status="idle"]').first.wait_for(timeout=60 * SECOND)
+            return
+        page.wait_for_timeout(200)
+    raise AssertionError("no kernel was connected and idle within 120 s")
+
+
 def run_all(page) -> None:
     """Run all cells and wait until the last one is done."""
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_text("Run All Cells", exact=True).click()
-    page.wait_for_function(f"{PROMPTS}.some(text => text.includes('*'))", timeout=60 * SECOND)
+    page.wait_for_function(
+        f"{PROMPTS}.some(text => text.includes('*'))", timeout=60 * SECOND, polling=100
+    )
     page.wait_for_function(
         f"{PROMPTS}.every(text => /\\d/.test(text)) || document.querySelector('{ERRORS}')",
         timeout=300 * SECOND,
@@ -51,7 +69,7 @@ def test_lab_00_in_a_browser(newcomer):
         page = browser.new_page(viewport={"width": 1400, "height": 1000})
         try:
             page.goto(server.address)
-            page.locator('[data-status="idle"]').first.wait_for(timeout=120 * SECOND)
+            await_kernel(page, server.address)
             run_all(page)
             errors = page.locator(ERRORS).all_inner_texts()
             assert errors == [], errors[0]
