@@ -49,6 +49,8 @@ def compare(
 ) -> Comparison:
     """Time each function once per round, in turns, after `warmup` untimed rounds.
 
+    Every second round runs backwards, and each pair starts with another function: so none always
+    finds the caches as the same neighbor left them.
     Times are wall-clock seconds; work queued on a GPU is waited for. Compare ratios: absolute
     seconds of a busy machine mean little.
     """
@@ -59,9 +61,12 @@ def compare(
     for fn in functions.values():
         check_callable(fn, "compare")
     samples: dict[str, list[float]] = {name: [] for name in functions}
+    names = list(functions)
     for turn in range(warmup + rounds):
-        for name, fn in functions.items():
-            seconds = _time(fn)
+        start = turn // 2 % len(names)
+        order = names[start:] + names[:start]
+        for name in order if turn % 2 == 0 else reversed(order):
+            seconds = _time(functions[name])
             if turn >= warmup:
                 samples[name].append(seconds)
     return Comparison({name: tuple(times) for name, times in samples.items()})

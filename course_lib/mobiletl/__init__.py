@@ -9,7 +9,7 @@ from course_lib.mobiletl._cut import CutNetwork
 from course_lib.mobiletl._mask_act import MaskAct, MaskActFunction, mask_act
 from course_lib.mobiletl._memory_model import TrainingMemory, training_memory
 from course_lib.mobiletl._shape import BlockShape, block_shape
-from course_lib.mobiletl._shift_norm import ShiftNorm, shift_norm
+from course_lib.mobiletl._shift_norm import ShiftNorm, ShiftNormFunction, shift_norm
 
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "MaskAct",
     "MaskActFunction",
     "ShiftNorm",
+    "ShiftNormFunction",
     "TrainingMemory",
     "apply",
     "baseline",

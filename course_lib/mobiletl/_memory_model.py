@@ -45,7 +45,7 @@ def training_memory(network: CutNetwork, input_shape: tuple[int, int, int, int])
     batch, *picture = input_shape
     trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
     frozen = sum(p.numel() for p in network.parameters() if not p.requires_grad)
-    frozen += sum(m.s.numel() for m in network.modules() if isinstance(m, ShiftNorm))
+    frozen += sum(m.beta.numel() for m in network.modules() if isinstance(m, ShiftNorm))
     peak = _peak(network, torch.zeros(1, *picture))
     return TrainingMemory(4 * trained + frozen, batch * peak)
 

@@ -25,22 +25,26 @@ CLASSES = 10
 
 
 def rows(rounds: int = 15) -> list[dict[str, Any]]:
-    """Measure every setting; one dict each. Times are ratios of medians of interleaved steps.
+    """Measure every setting, with an ordinary and a converted head; one dict each.
 
-    A step is trunk, top, backward and Adam. Both sides run the same frozen trunk without
-    autograd. Weights are random: neither time nor bytes depend on them.
+    Times are ratios of medians of interleaved steps: trunk, top, backward and Adam. Both sides run
+    the same frozen trunk without autograd. Weights are random: neither time nor bytes depend on
+    them.
     """
     return [
-        _row(name, size, mask, blocks, rounds) for name, size, mask in SETTINGS for blocks in BLOCKS
+        row
+        for name, size, mask in SETTINGS
+        for blocks in BLOCKS
+        for row in _pair(name, size, mask, blocks, rounds)
     ]
 
 
-def _row(name: str, size: int, mask: Any, blocks: int, rounds: int) -> dict[str, Any]:
+def _pair(name: str, size: int, mask: Any, blocks: int, rounds: int) -> list[dict[str, Any]]:
     torch.manual_seed(0)
     model = timm.create_model(name, num_classes=CLASSES)
     networks = {
         "plain": baseline(model, "ft_blocks", blocks=blocks),
-        "mobiletl": apply(model, blocks=blocks, mask=mask),
+        "ordinary": apply(model, blocks=blocks, mask=mask),
         "converted": apply(model, blocks=blocks, mask=mask, head="converted"),
     }
     images = torch.randn(BATCH, 3, size, size)
@@ -54,14 +58,17 @@ def _row(name: str, size: int, mask: Any, blocks: int, rounds: int) -> dict[str,
     for key, network in networks.items():
         saved[key] = saved_activations(lambda n=network: n(images), model=network).total
         peak[key] = peak_memory(_step(network, images, labels), model=network).total
-    row: dict[str, Any] = {"network": name, "pixels": size, "blocks": blocks, "mask": mask}
-    for key, suffix in (("mobiletl", ""), ("converted", ", converted head")):
-        row[f"step time ratio{suffix}"] = round(times.ratio(key, to="plain"), 3)
-        row[f"saved bytes ratio{suffix}"] = round(saved[key] / saved["plain"], 3)
-        row[f"peak bytes ratio{suffix}"] = round(peak[key] / peak["plain"], 3)
-    row |= {f"saved bytes, {key}": value for key, value in saved.items()}
-    row |= {f"peak bytes, {key}": value for key, value in peak.items()}
-    return row
+    return [
+        {
+            "case": f"{name}, {size} px, top {blocks}, {mask}, {head} head",
+            "against": f"FT-{blocks}",
+            "step time": round(times.ratio(head, to="plain"), 3),
+            "saved bytes": round(saved[head] / saved["plain"], 3),
+            "peak bytes": round(peak[head] / peak["plain"], 3),
+            "bytes": {key: (saved[key], peak[key]) for key in ("plain", head)},  # saved, peak
+        }
+        for head in ("ordinary", "converted")
+    ]
 
 
 def _step(network: CutNetwork, images: torch.Tensor, labels: torch.Tensor) -> Callable[[], None]:

@@ -174,6 +174,12 @@ def _mask_act(kind: str, mask: Any) -> Call:
     return lambda: mobiletl.mask_act(x, kind, mask)
 
 
+def _shift_norm() -> Call:
+    x = torch.randn(2, 3, 4, 4, requires_grad=True)
+    gamma, mu, var, beta = (torch.rand(3) for _ in range(4))
+    return lambda: mobiletl.shift_norm(x, gamma, mu, var, beta)
+
+
 CASES = [
     Case(
         name="mobiletl, ReLU6, exact",
@@ -186,7 +192,10 @@ CASES = [
             "integers": lambda: mobiletl.mask_act(torch.arange(3), "relu6"),
             "network": lambda: mobiletl.apply(nn.Linear(2, 2), blocks=1),
         },
-        functions={mobiletl.MaskActFunction: lambda: _mask_act("relu6", "exact")},
+        functions={
+            mobiletl.MaskActFunction: lambda: _mask_act("relu6", "exact"),
+            mobiletl.ShiftNormFunction: _shift_norm,
+        },
     ),
     Case(
         name="mobiletl, h-swish and SE, sign, head converted",

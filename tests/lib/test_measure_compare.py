@@ -16,8 +16,16 @@ def test_rounds_are_interleaved_after_the_warm_up():
     result = measure.compare(
         {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=3, warmup=2
     )
-    assert calls == ["a", "b"] * 5
+    assert "".join(calls) == "abbabaabab"
     assert [len(times) for times in result.samples.values()] == [3, 3]
+
+
+def test_each_function_is_first_last_and_beside_each_other_one():
+    calls = []
+    functions = {name: lambda name=name: calls.append(name) for name in "abc"}
+    measure.compare(functions, rounds=6, warmup=0)
+    rounds = ["".join(calls[i : i + 3]) for i in range(0, 18, 3)]
+    assert rounds == ["abc", "cba", "bca", "acb", "cab", "bac"]
 
 
 def test_median_and_ratio():

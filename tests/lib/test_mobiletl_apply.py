@@ -58,28 +58,14 @@ def relative_error(got: dict[str, torch.Tensor], want: dict[str, torch.Tensor]) 
 
 
 @pytest.mark.parametrize("blocks", [3, 8])
-def test_exact_gradients_are_those_of_autograd_through_batch_norm(blocks):
-    """In 64 bits. In 32 bits batch_norm rounds differently, which can flip a unit at 0 or 6."""
-    model = copy.deepcopy(pretrained("tf_efficientnet_lite0")).double()
+@pytest.mark.parametrize(("dtype", "bar"), [(torch.float32, 1e-6), (torch.float64, 1e-12)])
+def test_exact_gradients_are_those_of_autograd_through_batch_norm(blocks, dtype, bar):
+    model = copy.deepcopy(pretrained("tf_efficientnet_lite0")).to(dtype)
     torch.manual_seed(1)
-    x = torch.randn(8, 3, 64, 64, dtype=torch.float64)
+    x = torch.randn(8, 3, 64, 64, dtype=dtype)
     reference = freeze_inner_norms(mobiletl.baseline(model, "ft_blocks", blocks=blocks))
     got = gradients(mobiletl.apply(model, blocks=blocks).train(), x)
-    assert relative_error(got, gradients(reference, x)) <= 1e-12
-
-
-@pytest.mark.parametrize("blocks", [3, 8])
-def test_exact_masks_add_no_error_in_32_bits(blocks):
-    """Same forward on both sides: only the activation's backward differs."""
-    model = pretrained("tf_efficientnet_lite0")
-    torch.manual_seed(1)
-    x = torch.randn(8, 3, 64, 64)
-    net = mobiletl.apply(model, blocks=blocks).train()
-    plain = mobiletl.apply(model, blocks=blocks).train()
-    for part in plain.modules():
-        if isinstance(part, MaskAct):
-            part.forward = F.relu6
-    assert relative_error(gradients(net, x), gradients(plain, x)) <= 1e-6
+    assert relative_error(got, gradients(reference, x)) <= bar
 
 
 def test_sign_points_almost_the_same_way_on_relu6():
@@ -127,7 +113,7 @@ def test_training_moves_what_it_should():
     assert all(name.startswith("top.") for name in moved)
     for name in before:
         if name.startswith("top.blocks_"):
-            frozen = name.endswith((".s", ".mu"))
+            frozen = name.endswith((".gamma", ".mu", ".var"))
             assert (name in moved) is not frozen, name
     assert "top.blocks_4_2.bn3.running_mean" in moved
 

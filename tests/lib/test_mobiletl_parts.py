@@ -97,8 +97,8 @@ def test_shift_norm_is_the_frozen_batch_norm():
 def test_shift_norm_gradcheck():
     x = torch.randn(2, 3, 2, 2, dtype=torch.float64, requires_grad=True)
     beta = torch.randn(3, dtype=torch.float64, requires_grad=True)
-    s, mu = torch.rand(3, dtype=torch.float64), torch.randn(3, dtype=torch.float64)
-    assert torch.autograd.gradcheck(lambda x, beta: shift_norm(x, s, mu, beta), (x, beta))
+    gamma, mu, var = torch.rand(3, 3, dtype=torch.float64).unbind()
+    assert torch.autograd.gradcheck(lambda x, beta: shift_norm(x, gamma, mu, var, beta), (x, beta))
 
 
 def test_shift_norm_keeps_nothing_but_a_frozen_norm_keeps_its_input():
