@@ -36,7 +36,7 @@ class ShiftNormFunction(torch.autograd.Function):
         gamma, var = ctx.saved_tensors
         s = gamma * torch.rsqrt(var + ctx.eps)
         for_x = grad * s.to(grad.dtype).view(-1, 1, 1) if ctx.needs_input_grad[0] else None
-        for_beta = grad.sum((2, 3), dtype=gamma.dtype).sum(0) if ctx.needs_input_grad[4] else None
+        for_beta = grad.sum(0, dtype=gamma.dtype).sum((1, 2)) if ctx.needs_input_grad[4] else None
         return for_x, None, None, None, for_beta, None
 
 
