@@ -1,15 +1,21 @@
 """MobileTL: transfer learning of inverted residual blocks in a third of the activation memory."""
 
+from course_lib.lean import (
+    ShiftNorm,
+    ShiftNormFunction,
+    pack_bits,
+    packed_size,
+    shift_norm,
+    unpack_bits,
+)
 from course_lib.mobiletl._apply import apply, convert_block
 from course_lib.mobiletl._baselines import baseline
-from course_lib.mobiletl._bits import pack_bits, packed_size, unpack_bits
 from course_lib.mobiletl._blocks import inverted_residuals
 from course_lib.mobiletl._bytes import saved_bytes
 from course_lib.mobiletl._cut import CutNetwork
 from course_lib.mobiletl._mask_act import MaskAct, MaskActFunction, mask_act
 from course_lib.mobiletl._memory_model import TrainingMemory, training_memory
 from course_lib.mobiletl._shape import BlockShape, block_shape
-from course_lib.mobiletl._shift_norm import ShiftNorm, ShiftNormFunction, shift_norm
 
 
 __all__ = [

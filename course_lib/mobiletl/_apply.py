@@ -8,10 +8,10 @@ from timm.layers.norm_act import BatchNormAct2d
 from timm.models._efficientnet_blocks import ConvBnAct
 from torch import nn
 
+from course_lib.lean import ShiftNorm
 from course_lib.mobiletl._blocks import Part, inner_norms, parts
 from course_lib.mobiletl._cut import CutNetwork
 from course_lib.mobiletl._mask_act import Mask, MaskAct, activation_kind
-from course_lib.mobiletl._shift_norm import ShiftNorm
 
 
 def apply(

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from course_lib.mobiletl._bits import pack_bits, unpack_bits
+from course_lib.lean import pack_bits, unpack_bits
 
 
 Mask = Literal["sign", "exact"]

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from course_lib.lean import ShiftNorm
 from course_lib.mobiletl._cut import CutNetwork
 from course_lib.mobiletl._mask_act import MaskAct
-from course_lib.mobiletl._shift_norm import ShiftNorm
 
 
 _BITS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, MaskAct)

@@ -11,7 +11,7 @@ from house import ROOT, assert_none, at, library_files, parse
 
 
 GROUND = {"_paths", "_files", "_frontend"}  # everyone may stand on these
-FLOOR_0 = {"measure", "assets", "training", "plotting"}
+FLOOR_0 = {"measure", "assets", "lean", "training", "plotting"}
 VERBS = {"__init__", "__main__", "_environment", "_serve", "_bench"}  # the command line, on top
 LAB = "lab"
 
@@ -95,6 +95,12 @@ def test_floors():
         ("measure", "plotting.figure", True, True),
         ("measure", "plotting.figure", False, False),
         ("assets", "mobiletl", True, False),
+        ("mobiletl", "lean.pack_bits", False, True),
+        ("mobiletl", "lean._packing", False, False),
+        ("measure", "lean", True, False),
+        ("assets", "lean", True, False),
+        ("lean", "measure", True, False),
+        ("lean", "mobiletl", True, False),
         ("lab", "mobiletl", False, True),
         ("lab", "mobiletl._masks", False, False),
         ("lab", "_paths.repo_root", False, True),

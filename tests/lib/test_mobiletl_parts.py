@@ -1,11 +1,9 @@
-"""MobileTL's two layers and their bits: exact values, gradients, and bytes."""
+"""MobileTL's two layers: exact values, gradients, and bytes."""
 
 import pytest
 import timm
 import torch
 import torch.nn.functional as F
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import nn
 
 from course_lib.measure import saved_activations
@@ -13,10 +11,8 @@ from course_lib.mobiletl import (
     MaskAct,
     ShiftNorm,
     mask_act,
-    pack_bits,
     packed_size,
     shift_norm,
-    unpack_bits,
 )
 from course_lib.mobiletl._mask_act import activation_kind, derivative_mask
 
@@ -26,45 +22,6 @@ pytestmark = pytest.mark.lab10
 NAN, INF = float("nan"), float("inf")
 KINDS = ["relu", "relu6", "hardswish", "silu"]
 PAIRS = [("relu", "exact"), ("relu6", "exact"), *((kind, "sign") for kind in KINDS)]
-
-
-# ---- bits ----------------------------------------------------------------------------------------
-
-
-@given(st.lists(st.booleans(), max_size=70))
-def test_bits_survive_packing(bits):
-    mask = torch.tensor(bits, dtype=torch.bool)
-    packed = pack_bits(mask)
-    assert packed.dtype == torch.uint8 and packed.numel() == packed_size(len(bits))
-    assert torch.equal(unpack_bits(packed, mask.shape), mask)
-
-
-@pytest.mark.parametrize("shape", [(), (0,), (0, 3), (1,), (7,), (8,), (3, 5), (2, 3, 11, 1)])
-def test_bits_of_any_shape(shape):
-    mask = torch.rand(shape) > 0.5
-    packed = pack_bits(mask)
-    assert packed.numel() == -(-mask.numel() // 8)
-    assert torch.equal(unpack_bits(packed, shape), mask)
-
-
-def test_bits_of_views():
-    mask = torch.rand(9, 10) > 0.5
-    for view in (mask.T, mask[::2], mask[1:, 3:], mask.flatten()[3:19]):
-        assert torch.equal(unpack_bits(pack_bits(view), view.shape), view)
-
-
-def test_first_element_is_the_lowest_bit():
-    mask = torch.tensor([True] + [False] * 7 + [True])
-    assert pack_bits(mask).tolist() == [1, 1]
-
-
-def test_bits_refuse_what_they_cannot_hold():
-    with pytest.raises(ValueError, match="bool"):
-        pack_bits(torch.ones(3))
-    with pytest.raises(ValueError, match="uint8"):
-        unpack_bits(torch.ones(1), (8,))
-    with pytest.raises(ValueError, match="take 2 bytes"):
-        unpack_bits(torch.zeros(1, dtype=torch.uint8), (3, 3))
 
 
 # ---- ShiftNorm -----------------------------------------------------------------------------------
