@@ -16,12 +16,12 @@ Codes are packed per tensor, b bits an element. LayerNorm adds 12 bytes a token 
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal, get_args
+from typing import Any
 
 from course_lib.s2a._shape import BlockShape
 
 
-Method = Literal[
+_METHODS = (
     "full",
     "linear_probe",
     "bitfit",
@@ -31,14 +31,13 @@ Method = Literal[
     "vpt_deep",
     "checkpointing",
     "s2a",
-]
+)
 Bits = int | Mapping[str, int]
 PLACES = ("activation", "norm", "attention")
-_METHODS = get_args(Method)
 _FLOAT = 4  # bytes
 
 
-def saved_bytes(shape: BlockShape, method: Method = "s2a", **options: Any) -> int:
+def saved_bytes(shape: BlockShape, method: str = "s2a", **options: Any) -> int:
     """Bytes that a block keeps for backward, by closed form; equal to PyTorch's to the byte.
 
     The options are those of `saved_by_part`, whose sum this is; so are the errors.
@@ -48,7 +47,7 @@ def saved_bytes(shape: BlockShape, method: Method = "s2a", **options: Any) -> in
 
 def saved_by_part(
     shape: BlockShape,
-    method: Method = "s2a",
+    method: str = "s2a",
     *,
     fused: bool = False,
     bits: Bits = 4,

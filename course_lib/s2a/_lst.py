@@ -10,8 +10,6 @@ and the side block has the backbone's number of heads if they divide its width.
 """
 
 import math
-from typing import Literal
-
 import torch
 from jaxtyping import Float
 from timm.models.vision_transformer import Block, VisionTransformer
@@ -20,7 +18,6 @@ from torch import Tensor, nn
 from course_lib.s2a._side_branch import cap
 
 
-Down = Literal["linear", "pool"]
 _TEMPERATURE = 0.1
 
 
@@ -30,7 +27,7 @@ class Ladder(nn.Module):
     Kept for backward: the side blocks, the gates, and with `down="linear"` the x_l as well.
     """
 
-    def __init__(self, model: VisionTransformer, reduction: int = 8, down: Down = "linear") -> None:
+    def __init__(self, model: VisionTransformer, reduction: int = 8, down: str = "linear") -> None:
         """Build one side block per block; ValueError for a reduction that does not divide D."""
         super().__init__()
         width = model.embed_dim

@@ -1,0 +1,222 @@
+"""The methods that S2A is compared with: what each trains, keeps and leaves alone."""
+
+import copy
+import functools
+
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+
+from course_lib import s2a
+from course_lib.measure import saved_activations
+from course_lib.s2a._lora import LoRALinear
+
+
+pytestmark = pytest.mark.lab11
+
+# What each method trains beside the classifier, by a part of the parameter's name.
+TRAINS = {
+    "full": ("",),
+    "linear_probe": (),
+    "bitfit": (".bias",),
+    "lora_qkv": (".qkv.a", ".qkv.b"),
+    "lora_all": (".a", ".b"),
+    "adapter": (".adapter.",),
+    "vpt_deep": (".prompts",),
+    "lst": ("blocks.alpha", "blocks.down.", "blocks.side.", "blocks.norm.", "blocks.up."),
+    "checkpointing": ("",),
+}
+CHANGES_THE_OUTPUT = ("vpt_deep", "lst")
+
+
+@functools.cache
+def network(name: str = "vit_tiny_patch16_224") -> nn.Module:
+    torch.manual_seed(0)
+    model = timm.create_model(name, num_classes=5, img_size=64, depth=2).eval()
+    with torch.no_grad():
+        for p in model.parameters():  # biases start at 0 in timm: give them something to lose
+            p += 0.02 * torch.randn_like(p)
+    return model
+
+
+def promised(method: str, name: str) -> bool:
+    parts = TRAINS[method]
+    if name.startswith("head"):
+        return True
+    if method in ("lora_qkv", "lora_all"):
+        return name.endswith(parts)
+    return any(part in name for part in parts)
+
+
+@pytest.mark.parametrize("method", TRAINS)
+def test_one_step_trains_what_is_promised_and_nothing_else(method):
+    model = network()
+    before = copy.deepcopy(model.state_dict())
+    torch.manual_seed(1)
+    net = s2a.baseline(model, method).train()
+    x, labels = torch.randn(4, 3, 64, 64), torch.arange(4)
+    start = {name: p.detach().clone() for name, p in net.named_parameters()}
+    optimizer = torch.optim.Adam([p for p in net.parameters() if p.requires_grad], lr=1e-2)
+    for _ in range(2):  # in the first step LoRA's A has gradient 0, because B is 0
+        optimizer.zero_grad()
+        F.cross_entropy(net(x), labels).backward()
+        optimizer.step()
+    for name, p in net.named_parameters():
+        assert torch.equal(p, start[name]) != promised(method, name), name
+        assert (p.grad is not None) == promised(method, name), name
+    after = model.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.parametrize("method", TRAINS)
+def test_output_at_first(method):
+    model, x = network(), torch.randn(2, 3, 64, 64)
+    torch.manual_seed(1)
+    net = s2a.baseline(model, method).eval()
+    with torch.no_grad():
+        difference = (net(x) - model(x)).abs().max().item()
+    if method in CHANGES_THE_OUTPUT:
+        assert difference > 1e-3
+    else:
+        assert difference <= 1e-6
+
+
+def test_prompts_do_not_reach_the_next_block():
+    """As in the paper: block l sees its own prompts, not the outputs of those before."""
+    torch.manual_seed(1)
+    net = s2a.baseline(network(), "vpt_deep", prompts=3).eval()
+    x = torch.randn(2, 17, 192)
+    with torch.no_grad():
+        y = torch.cat([x[:, :1], net.blocks[0].prompts.expand(2, -1, -1), x[:, 1:]], dim=1)
+        y = net.blocks[0].block(y)
+        y = torch.cat([y[:, :1], net.blocks[1].prompts.expand(2, -1, -1), y[:, 4:]], dim=1)
+        want = net.blocks[1].block(y)
+        assert torch.allclose(net.blocks(x)[:, 0], want[:, 0], atol=1e-6)
+    bound = (6 / (3 * 16 * 16 + 192)) ** 0.5
+    largest = net.blocks[0].prompts.abs().max().item()
+    assert 0.9 * bound < largest <= bound
+
+
+def test_prompted_backbone_stays_in_eval_mode():
+    model = timm.create_model(
+        "vit_tiny_patch16_224", img_size=32, depth=1, drop_path_rate=0.5, pos_drop_rate=0.5
+    )
+    net = s2a.baseline(model, "vpt_deep").train()
+    x = torch.randn(2, 3, 32, 32)
+    assert torch.equal(net(x), net(x))
+    assert net.training and not net.blocks[0].block.training
+
+
+def test_ladder_keeps_its_side_only():
+    """The backbone runs without autograd; pooled ladders keep no features of it either."""
+    x = torch.randn(2, 3, 64, 64)
+    kept = {}
+    for down in ("linear", "pool"):
+        net = s2a.baseline(network(), "lst", reduction=8, down=down).train()
+        report = saved_activations(lambda net=net: net(x), model=net)
+        kept[down] = report.total
+        assert not [t for t in report.tensors if t.module.startswith("blocks.backbone")]
+    stream = 4 * 2 * 17 * 192
+    # x_0, x_1, x_2, whose down-projections are trained, and 1 - mu of both gates.
+    assert kept["linear"] - kept["pool"] == 3 * stream + 2 * 4
+    side = s2a.BlockShape(2, 17, 24, 3)
+    assert kept["pool"] > 2 * s2a.saved_bytes(side, "full", fused=True)
+
+
+def test_checkpointing_has_the_gradients_of_full_fine_tuning():
+    x = torch.randn(2, 3, 64, 64)
+    grads = []
+    for method in ("full", "checkpointing"):
+        net = s2a.baseline(network(), method).train()
+        net(x).square().mean().backward()
+        grads.append([p.grad for p in net.parameters()])
+    assert all(torch.allclose(a, b, atol=1e-7) for a, b in zip(*grads, strict=True))
+
+
+def test_lora_is_the_formula_and_the_merged_weight():
+    torch.manual_seed(0)
+    linear = nn.Linear(12, 20)
+    lora = LoRALinear(linear, rank=3, alpha=5)
+    nn.init.normal_(lora.b)
+    x = torch.randn(2, 7, 12)
+    merged = linear.weight + 5 / 3 * lora.b @ lora.a
+    assert torch.allclose(lora(x), F.linear(x, merged, linear.bias), atol=1e-6)
+
+
+def test_lora_agrees_with_peft():
+    """Same layers, same start, same outputs, gradients and bytes as the package of that name."""
+    peft = pytest.importorskip(
+        "peft", reason='peft is not installed: pip install "small-memory[petl]"'
+    )
+    model, x = network(), torch.randn(2, 3, 64, 64)
+    config = peft.LoraConfig(r=4, lora_alpha=8, target_modules=["qkv", "proj", "fc1", "fc2"])
+    theirs = peft.get_peft_model(copy.deepcopy(model), config).train()
+    ours = s2a.baseline(model, "lora_all", rank=4, alpha=8)
+    ours.head.requires_grad_(False)
+    ours.train()
+    mine = {n: p for n, p in ours.named_parameters() if p.requires_grad}
+    other = {n: p for n, p in theirs.named_parameters() if p.requires_grad}
+    # peft also matches patch_embed.proj, a convolution, by its name.
+    other = {n: p for n, p in other.items() if "patch_embed" not in n}
+    assert [p.shape for p in mine.values()] == [p.shape for p in other.values()]
+    with torch.no_grad():
+        for a, b in zip(mine.values(), other.values(), strict=True):
+            b.normal_()
+            a.copy_(b)
+    ours(x).square().mean().backward()
+    theirs(x).square().mean().backward()
+    assert torch.allclose(ours(x), theirs(x), atol=1e-5)
+    for a, b in zip(mine.values(), other.values(), strict=True):
+        assert torch.allclose(a.grad, b.grad, rtol=1e-4, atol=1e-6)
+    tokens = torch.randn(2, 17, 192, requires_grad=True)
+    kept = [
+        saved_activations(lambda net=net: net.blocks[1](tokens * 1), model=net).total
+        for net in (ours, theirs.base_model.model)
+    ]
+    assert kept[0] == kept[1]
+
+
+def test_deit_with_two_heads_trains_both():
+    model = timm.create_model(
+        "deit_tiny_distilled_patch16_224", num_classes=5, img_size=32, depth=1
+    )
+    net = s2a.baseline(model, "linear_probe").train()
+    net(torch.randn(2, 3, 32, 32)).sum().backward()
+    got = {name for name, p in net.named_parameters() if p.grad is not None}
+    assert got == {"head.weight", "head.bias", "head_dist.weight", "head_dist.bias"}
+
+
+@pytest.mark.parametrize("method", ["lora_all", "adapter", "vpt_deep", "lst"])
+def test_what_is_added_has_the_dtype_of_the_model(method):
+    net = s2a.baseline(copy.deepcopy(network()).to(torch.bfloat16), method)
+    assert {p.dtype for p in net.parameters()} == {torch.bfloat16}
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: s2a.baseline(network(), "lora"), "Unknown baseline 'lora'"),
+        (lambda: s2a.baseline(network(), "full", rank=4), "takes no options"),
+        (lambda: s2a.baseline(network(), "lst", rank=4), "takes reduction, down"),
+        (lambda: s2a.baseline(network(), "lora_all", rank=0), "at least 1"),
+        (lambda: s2a.baseline(network(), "adapter", bottleneck=0), "at least 1"),
+        (lambda: s2a.baseline(network(), "vpt_deep", prompts=0), "at least 1 prompt"),
+        (lambda: s2a.baseline(network(), "lst", reduction=7), "does not divide the width 192"),
+        (lambda: s2a.baseline(network(), "lst", down="conv"), '"linear" or "pool"'),
+        (lambda: s2a.baseline(nn.Linear(2, 2), "full"), "vit_\\* or deit_\\*"),
+        (
+            lambda: s2a.baseline(
+                VisionTransformer(img_size=32, embed_dim=32, num_heads=2, depth=1, num_classes=0),
+                "full",
+            ),
+            "no classifier",
+        ),
+    ],
+)
+def test_bad_arguments_are_refused(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()
