@@ -21,7 +21,7 @@ from jaxtyping import Bool, Int64, Shaped, UInt8
 from torch import Tensor
 
 
-WIDTHS = (1, 2, 4, 8)
+WIDTHS = (1, 2, 4, 8)  # bits of a code
 # Byte j of a word is bool j: 0 or 1. In the product, bool j lands on bit 56 + j.
 _GATHER = 0x0102040810204080
 

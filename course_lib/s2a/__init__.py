@@ -1,20 +1,43 @@
 """S2A: transfer learning whose trained parts need no activation, and whose others are coded."""
 
+from course_lib.s2a._activation import (
+    CodedActivation,
+    CodedActivationFunction,
+    coded_activation,
+)
+from course_lib.s2a._attention import CodedAttention, CodedAttentionFunction, coded_attention
 from course_lib.s2a._baselines import baseline
 from course_lib.s2a._bytes import branch_bytes, cnn_block_bytes, saved_by_part, saved_bytes
+from course_lib.s2a._layer_norm import (
+    CodedLayerNorm,
+    CodedLayerNormFunction,
+    coded_layer_norm,
+)
 from course_lib.s2a._prompt import LowRankPrompt, low_rank_prompt
 from course_lib.s2a._shape import BlockShape, units
 from course_lib.s2a._side_branch import LiteSideBranch, cap
+from course_lib.s2a._softmax import CodedSoftmaxFunction, coded_softmax
 
 
 __all__ = [
     "BlockShape",
+    "CodedActivation",
+    "CodedActivationFunction",
+    "CodedAttention",
+    "CodedAttentionFunction",
+    "CodedLayerNorm",
+    "CodedLayerNormFunction",
+    "CodedSoftmaxFunction",
     "LiteSideBranch",
     "LowRankPrompt",
     "baseline",
     "branch_bytes",
     "cap",
     "cnn_block_bytes",
+    "coded_activation",
+    "coded_attention",
+    "coded_layer_norm",
+    "coded_softmax",
     "low_rank_prompt",
     "saved_by_part",
     "saved_bytes",

@@ -13,7 +13,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from course_lib import mobiletl
+from course_lib import mobiletl, s2a
 from course_lib.measure import saved_activations
 from course_lib.measure._saved import HIDDEN
 
@@ -180,6 +180,42 @@ def _shift_norm() -> Call:
     return lambda: mobiletl.shift_norm(x, gamma, mu, var, beta)
 
 
+def _coded_layers(model: nn.Module) -> nn.Module:
+    """A copy that trains biases alone, with coded norm and activation."""
+    model = copy.deepcopy(model)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name.endswith("bias"))
+    model[0] = s2a.CodedLayerNorm.from_norm(model[0])
+    model[2] = s2a.CodedActivation.from_module(model[2])
+    return model
+
+
+def _coded(function: Callable[..., Tensor], *shapes: tuple[int, ...], **options: Any) -> Call:
+    tensors = [torch.randn(shape, requires_grad=True) for shape in shapes]
+    return lambda: function(*tensors, **options)
+
+
+def transformer(name: str) -> nn.Module:
+    """A timm transformer whose biases and norms are not those of a fresh network."""
+    model = timm.create_model(name, num_classes=5, img_size=32, depth=2)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.02 * torch.randn_like(parameter)
+    return model
+
+
+def _trained_by_s2a(name: str) -> bool:
+    added = any(part in name for part in (".prompt.", ".phi.", ".up."))
+    return added or name.endswith(".bias") or name.startswith("head")
+
+
+def _frozen_conv() -> Call:
+    conv = nn.Conv2d(3, 4, 3)
+    conv.weight.requires_grad_(False)
+    frozen, x = s2a.FrozenConv2d(conv), torch.randn(2, 3, 6, 6, requires_grad=True)
+    return lambda: frozen(x)
+
+
 CASES = [
     Case(
         name="mobiletl, ReLU6, exact",
@@ -208,5 +244,67 @@ CASES = [
             "activation": lambda: mobiletl.mask_act(torch.randn(3), "gelu", "sign"),
         },
         functions={mobiletl.MaskActFunction: lambda: _mask_act("hardswish", "sign")},
+    ),
+    Case(
+        name="s2a, layers, 4 bits",
+        model=lambda: nn.Sequential(
+            nn.LayerNorm(12), nn.Linear(12, 24), nn.GELU(), nn.Linear(24, 12)
+        ),
+        convert=_coded_layers,
+        inputs=lambda: torch.randn(4, 7, 12),
+        trained=lambda name: name.endswith("bias"),
+        bad={
+            "bits": lambda: s2a.coded_activation(torch.randn(3), "gelu", bits=3),
+            "qkv_bits": lambda: s2a.coded_attention(*torch.randn(3, 2, 4, 5), qkv_bits=16),
+            "bits of the softmax": lambda: s2a.coded_softmax(torch.randn(2, 3), bits=5),
+            "activation": lambda: s2a.coded_activation(torch.randn(3), "mish"),
+            "module": lambda: s2a.CodedActivation.from_module(nn.Mish()),
+            "integers": lambda: s2a.coded_softmax(torch.arange(3)),
+            "trained scale": lambda: s2a.CodedLayerNorm.from_norm(nn.LayerNorm(4)),
+            "features": lambda: s2a.coded_layer_norm(torch.randn(2, 3), torch.ones(4), None),
+            "shapes": lambda: s2a.coded_attention(*torch.randn(2, 2, 4, 5), torch.randn(2, 3, 5)),
+            "attention": lambda: s2a.CodedAttention.from_attention(nn.MultiheadAttention(4, 2)),
+        },
+        functions={
+            s2a.CodedActivationFunction: lambda: _coded(s2a.coded_activation, (3, 7), kind="gelu"),
+            s2a.CodedSoftmaxFunction: lambda: _coded(s2a.coded_softmax, (2, 5)),
+            s2a.CodedLayerNormFunction: lambda: _coded(
+                s2a.coded_layer_norm, (2, 7), weight=None, bias=None
+            ),
+            s2a.CodedAttentionFunction: lambda: _coded(
+                s2a.coded_attention, (2, 3, 4), (2, 3, 4), (2, 3, 4), qkv_bits=4
+            ),
+        },
+    ),
+    Case(
+        name="s2a, ViT with prompts and a side branch, 4 bits",
+        model=lambda: transformer("vit_tiny_patch16_224"),
+        convert=s2a.apply,
+        inputs=lambda: torch.randn(3, 3, 32, 32),
+        trained=_trained_by_s2a,
+        bad={
+            "modules": lambda: s2a.apply(transformer("vit_tiny_patch16_224"), ("lora",)),
+            "network": lambda: s2a.apply(nn.Linear(2, 2)),
+            "tokens": lambda: s2a.LowRankPrompt(5, 8)(torch.randn(1, 6, 8)),
+            "pool": lambda: s2a.cap(torch.randn(1, 6, 8), 3),
+        },
+        functions={s2a.FrozenConv2dFunction: _frozen_conv},
+    ),
+    Case(
+        name="s2a, DeiT with biases, q, k, v in 4 bits, the rest mixed",
+        model=lambda: transformer("deit_tiny_distilled_patch16_224"),
+        convert=lambda model: s2a.apply(
+            model, ("bias",), bits={"activation": 2, "norm": 8, "attention": 4}, qkv_bits=4
+        ),
+        inputs=lambda: torch.randn(3, 3, 32, 32),
+        trained=_trained_by_s2a,
+    ),
+    Case(
+        name="s2a, h-swish and SE, 4 bits",
+        model=lambda: pretrained("mobilenetv3_small_050"),
+        convert=lambda model: s2a.apply(model, ("bias",)),
+        inputs=lambda: torch.randn(3, 3, 48, 48),
+        trained=lambda name: name.endswith((".bias", ".beta")) or name.startswith("classifier."),
+        bad={"prompt": lambda: s2a.apply(pretrained("mobilenetv3_small_050"), ("lrp",))},
     ),
 ]

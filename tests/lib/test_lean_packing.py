@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from course_lib import mobiletl
@@ -19,6 +19,7 @@ def random_codes(shape, bits):
     return torch.randint(1 << bits, shape, dtype=torch.uint8)
 
 
+@settings(deadline=None)
 @given(st.lists(st.booleans(), max_size=70))
 def test_bits_survive_packing(bits):
     mask = torch.tensor(bits, dtype=torch.bool)
@@ -58,6 +59,7 @@ def test_bits_refuse_what_they_cannot_hold():
 # ---- codes of several bits -----------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.sampled_from(WIDTHS), st.data())
 def test_codes_survive_packing(bits, data):
     codes = data.draw(st.lists(st.integers(0, (1 << bits) - 1), max_size=40))

@@ -1,0 +1,466 @@
+"""S2A's coded functions: exact forward, bounded error, and not a byte more than promised."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from course_lib.measure import saved_activations
+from course_lib.s2a import (
+    CodedActivation,
+    CodedAttention,
+    CodedLayerNorm,
+    coded_activation,
+    coded_attention,
+    coded_layer_norm,
+    coded_softmax,
+)
+from course_lib.s2a._activation import check_code
+from course_lib.s2a._derivatives import ACTIVATIONS, derivative_range, kind_of
+from course_lib.s2a._grids import levels
+
+
+pytestmark = pytest.mark.lab11
+
+KINDS = list(ACTIVATIONS)
+SMOOTH = [kind for kind, activation in ACTIVATIONS.items() if not activation.is_step]
+WIDTHS = [1, 2, 4, 8]
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
+def relative(got, want):
+    return ((got - want).norm() / want.norm()).item()
+
+
+def gradients(function, *tensors, seed=1):
+    """Output and gradients of a made-up loss."""
+    leaves = [tensor.detach().clone().requires_grad_() for tensor in tensors]
+    out = function(*leaves)
+    weight = torch.randn(out.shape, generator=torch.Generator().manual_seed(seed)).to(out.dtype)
+    return out.detach(), torch.autograd.grad((out * weight).sum(), leaves)
+
+
+def plain(kind):
+    return ACTIVATIONS[kind].forward
+
+
+def derivative(kind, x, **options):
+    """f' as backward sees it; exact without options."""
+    x = x.clone().requires_grad_()
+    y = coded_activation(x, kind, **options) if options else plain(kind)(x)
+    return torch.autograd.grad(y.sum(), x)[0]
+
+
+# ---- the reference path: 32 bits -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_activation_in_32_bits_is_autograd(kind):
+    x = torch.randn(5, 33) * 4
+    want, got = gradients(plain(kind), x), gradients(lambda x: coded_activation(x, kind, 32), x)
+    assert torch.equal(got[0], want[0])
+    assert relative(got[1][0], want[1][0]) <= 1e-6
+
+
+def test_softmax_in_32_bits_is_autograd():
+    x = torch.randn(2, 3, 17) * 3
+    want, got = gradients(lambda s: s.softmax(-1), x), gradients(lambda s: coded_softmax(s, 32), x)
+    assert torch.equal(got[0], want[0])
+    assert relative(got[1][0], want[1][0]) <= 1e-6
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_layer_norm_in_32_bits_is_autograd(affine):
+    x, bias, weight = torch.randn(2, 5, 48) * 3 + 1, torch.randn(48), torch.randn(48)
+    weight = weight if affine else None
+    want = gradients(lambda x, b: F.layer_norm(x, (48,), weight, b), x, bias)
+    got = gradients(lambda x, b: coded_layer_norm(x, weight, b, bits=32), x, bias)
+    assert torch.equal(got[0], want[0])
+    assert max(map(relative, got[1], want[1])) <= 1e-6
+
+
+def test_attention_in_32_bits_is_autograd():
+    q, k, v = torch.randn(2, 3, 7, 8), torch.randn(2, 3, 9, 8), torch.randn(2, 3, 9, 5)
+    want = gradients(lambda q, k, v: ((q * 0.3) @ k.mT).softmax(-1) @ v, q, k, v)
+    got = gradients(lambda q, k, v: coded_attention(q, k, v, 32, scale=0.3), q, k, v)
+    assert torch.equal(got[0], want[0])
+    assert max(map(relative, got[1], want[1])) <= 1e-6
+
+
+# ---- activations: the error of the code ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "m", "M"),
+    [
+        ("gelu", -0.1289041, 1.1289041),
+        ("gelu_tanh", -0.1289931, 1.1289931),
+        ("silu", -0.0998393, 1.0998393),
+        ("hardswish", -0.5, 1.5),
+        ("sigmoid", 0, 0.25),
+        ("tanh", 0, 1),
+    ],
+)
+def test_ranges_of_the_derivatives(kind, m, M):
+    assert derivative_range(kind) == pytest.approx((m, M), abs=5e-8)
+
+
+@pytest.mark.parametrize("kind", SMOOTH)
+@pytest.mark.parametrize("bits", WIDTHS)
+def test_worst_error_at_any_scale(kind, bits):
+    m, M = derivative_range(kind)
+    x = torch.cat([torch.randn(4000) * scale for scale in (1e-3, 1, 3, 100, 1e4)])
+    x = torch.cat([x, torch.linspace(-8, 8, 4001)])
+    true = derivative(kind, x)
+    half_step = (M - m) / (2**bits - 1) / 2
+    error = (derivative(kind, x, bits=bits, grid="minmax") - true).abs().max()
+    assert error <= half_step + 1e-6
+    grid = levels(kind, bits, "zero")
+    worst = max(0.5 / grid.per_one, grid.low - m, M - grid.high)
+    assert worst <= 1.11 * 0.5 / grid.per_one
+    assert (derivative(kind, x, bits=bits, grid="zero") - true).abs().max() <= worst + 1e-6
+
+
+def test_gelu_in_four_bits_is_the_sheet():
+    x = torch.cat([torch.linspace(-6, 6, 20001), torch.tensor([-1e4, 1e4])])
+    true = derivative("gelu", x)
+    assert (derivative("gelu", x, grid="minmax") - true).abs().max() <= 0.04193
+    assert (derivative("gelu", x, grid="zero") - true).abs().max() <= 0.0456
+    grid = levels("gelu", 4, "zero")
+    assert (grid.per_one, grid.zero, grid.low, grid.high) == (12, 2, -2 / 12, 13 / 12)
+
+
+@pytest.mark.parametrize("kind", SMOOTH)
+@pytest.mark.parametrize("bits", WIDTHS)
+def test_zero_grid_is_exact_where_the_function_saturates(kind, bits):
+    x = torch.tensor([-1e4, -50.0, 50.0, 1e4])
+    got = derivative(kind, x, bits=bits, grid="zero")
+    bounded = kind in ("sigmoid", "tanh")
+    assert got.tolist() == [0, 0, 0, 0] if bounded else [0, 0, 1, 1]
+    if kind == "gelu" and bits == 4:
+        leak = derivative(kind, x, grid="minmax").tolist()
+        assert leak == pytest.approx([0.0388, 0.0388, 0.9612, 0.9612], abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["relu", "relu6"])
+@pytest.mark.parametrize("bits", [*WIDTHS, 32])
+def test_steps_are_exact_in_one_bit(kind, bits):
+    x = torch.tensor([-1.0, 0.0, 0.5, 6.0, 7.0, 1e4, -1e4])
+    assert torch.equal(derivative(kind, x, bits=bits), derivative(kind, x))
+    y = x.clone().requires_grad_()
+    assert saved_activations(lambda: coded_activation(y * 1, kind, bits)).total == 1
+
+
+def gelu_error(x, **options):
+    return relative(derivative("gelu", x, **options), derivative("gelu", x))
+
+
+@pytest.mark.parametrize(
+    ("bits", "error"), [(1, 0.436), (2, 0.156), (4, 0.034), (8, 0.002)], ids=str
+)
+def test_error_of_the_derivative_code(bits, error):
+    assert gelu_error(torch.randn(200_000), bits=bits, grid="minmax") == pytest.approx(
+        error, abs=0.003
+    )
+
+
+def test_codes_at_equal_bits_and_outliers():
+    x = torch.randn(200_000)
+    outliers = x.clone()
+    outliers[torch.randperm(len(x))[:200]] *= 20
+    by_derivative, act, fewbit = (
+        (gelu_error(x, **options), gelu_error(outliers, **options))
+        for options in ({"grid": "minmax"}, {"code": "act"}, {"code": "fewbit"})
+    )
+    assert by_derivative == pytest.approx((0.034, 0.034), abs=0.003)
+    assert act == (pytest.approx(0.085, abs=0.01), pytest.approx(0.169, rel=0.1))
+    assert max(fewbit) <= 0.046  # the published table; the best partition is better
+    assert 2 * by_derivative[0] <= act[0]
+    assert gelu_error(x, bits=2, code="act") == pytest.approx(0.385, abs=0.01)
+    assert gelu_error(x, bits=8, code="act") == pytest.approx(0.005, abs=0.001)
+
+
+def test_zero_grid_is_better_where_most_inputs_are_negative():
+    x = torch.randn(100_000)
+    table = {(0, 1): (0.034, 0.039), (-1, 1.5): (0.050, 0.053), (-3, 2): (0.126, 0.076)}
+    for (mean, deviation), errors in table.items():
+        shifted = x * deviation + mean
+        got = [gelu_error(shifted, grid=grid) for grid in ("minmax", "zero")]
+        assert got == pytest.approx(errors, rel=0.05), (mean, deviation)
+
+
+@pytest.mark.parametrize("kind", SMOOTH)
+def test_fewbit_gets_better_with_bits_and_beats_no_code(kind):
+    x = torch.randn(20_000)
+    true = derivative(kind, x)
+    errors = [relative(derivative(kind, x, bits=b, code="fewbit"), true) for b in (1, 2, 4)]
+    assert errors == sorted(errors, reverse=True) and errors[-1] < 0.06 < errors[0] < 0.6
+
+
+def test_stochastic_rounding_is_right_on_average_and_seeded():
+    x = torch.tensor([-1.3, -0.2, 0.1, 0.9, 2.0]).repeat(20_000, 1)
+    options = {"grid": "minmax", "rounding": "stochastic"}
+    torch.manual_seed(3)
+    first = derivative("gelu", x, **options)
+    torch.manual_seed(3)
+    assert torch.equal(first, derivative("gelu", x, **options))
+    assert not torch.equal(first, derivative("gelu", x, **options))
+    true = derivative("gelu", x)[0]
+    assert (first.mean(0) - true).abs().max() <= 1e-3
+    assert (derivative("gelu", x, grid="minmax")[0] - true).abs().max() > 5e-3
+    noise = gelu_error(torch.randn(100_000), **options)
+    assert noise == pytest.approx(0.049, abs=0.003)
+
+
+# ---- norm, softmax, attention: the error of the code ---------------------------------------------
+
+
+def test_error_of_layer_norm():
+    x, weight = torch.randn(4, 197, 768), torch.ones(768)
+    outlier = x.clone()
+    outlier[..., 5] *= 30
+    errors = [
+        relative(
+            gradients(lambda x: coded_layer_norm(x, weight, None, 1e-6), a)[1][0],
+            gradients(lambda x: F.layer_norm(x, (768,), weight, None, 1e-6), a)[1][0],
+        )
+        for a in (x, outlier)
+    ]
+    assert errors == [pytest.approx(0.006, abs=0.001), pytest.approx(0.016, abs=0.002)]
+
+
+def test_error_of_softmax_is_the_largest():
+    x = torch.randn(12, 197, 197) * 2
+    (want,), (got,) = gradients(lambda s: s.softmax(-1), x)[1], gradients(coded_softmax, x)[1]
+    assert 0.10 <= relative(got, want) <= 0.16
+    assert F.cosine_similarity(got.flatten(), want.flatten(), dim=0) >= 0.985
+    (finer,) = gradients(lambda s: coded_softmax(s, 8), x)[1]
+    assert relative(finer, want) <= 0.03
+
+
+@pytest.mark.parametrize(("bits", "qkv_bits", "most"), [(4, 32, 0.15), (4, 4, 0.2), (8, 8, 0.015)])
+def test_error_of_attention(bits, qkv_bits, most):
+    q, k, v = torch.randn(3, 2, 3, 50, 16)
+    want = gradients(lambda *qkv: coded_attention(*qkv, bits=32), q, k, v)
+    got = gradients(lambda *qkv: coded_attention(*qkv, bits=bits, qkv_bits=qkv_bits), q, k, v)
+    assert torch.equal(got[0], want[0])
+    assert max(map(relative, got[1], want[1])) <= most
+
+
+def test_constant_rows_give_finite_gradients():
+    flat = torch.full((3, 8), 2.5)
+    results = [
+        gradients(lambda x: coded_layer_norm(x, torch.ones(8), None), flat)[1],
+        gradients(coded_softmax, flat)[1],
+        gradients(lambda *qkv: coded_attention(*qkv, qkv_bits=4), flat, flat, flat)[1],
+        gradients(lambda x: coded_activation(x, "gelu", code="act"), flat)[1],
+    ]
+    assert all(grad.isfinite().all() for grads in results for grad in grads)
+    exact = gradients(F.gelu, flat)[1]
+    assert torch.equal(results[-1][0], exact[0])
+
+
+# ---- bytes ---------------------------------------------------------------------------------------
+
+
+def kept(function, *shapes):
+    leaves = [torch.randn(shape, requires_grad=True) for shape in shapes]
+    return saved_activations(lambda: function(*(leaf * 1 for leaf in leaves))).total
+
+
+@pytest.mark.parametrize("bits", [*WIDTHS, 32])
+@pytest.mark.parametrize("shape", [(), (1,), (255,), (3, 5, 7), (2, 300)])
+def test_bytes_of_an_activation(shape, bits):
+    n = torch.Size(shape).numel()
+    codes = -(-n * bits // 8)
+    ranges = 0 if bits == 32 else 8 * -(-n // 256)
+    assert kept(lambda x: coded_activation(x, "silu", bits), shape) == codes
+    assert kept(lambda x: coded_activation(x, "tanh", bits), shape) == codes
+    assert kept(lambda x: coded_activation(x, "gelu", bits, code="act"), shape) == codes + ranges
+    if bits <= 4:
+        assert kept(lambda x: coded_activation(x, "gelu", bits, code="fewbit"), shape) == codes
+
+
+@pytest.mark.parametrize("bits", [*WIDTHS, 32])
+def test_bytes_of_norm_softmax_and_attention(bits):
+    rows, n = 3 * 5, 7
+    codes = -(-rows * n * bits // 8)
+    exact = bits == 32
+    weight = nn.Parameter(torch.ones(n), requires_grad=False)
+    norm = kept(lambda x: coded_layer_norm(x, weight, None, bits=bits), (3, 5, n))
+    assert norm == codes + rows * (4 if exact else 12)
+    assert kept(lambda s: coded_softmax(s, bits), (3, 5, n)) == codes + rows * (0 if exact else 4)
+    for qkv_bits in (4, 32):
+        shapes = (3, 5, 6), (3, n, 6), (3, n, 6)
+        got = kept(lambda *qkv, w=qkv_bits: coded_attention(*qkv, bits, w), *shapes)
+        of_map = codes + rows * (0 if exact else 4)
+        elements, all_rows = 3 * 6 * (5 + 2 * n), 3 * (5 + 2 * n)
+        of_qkv = 4 * elements if qkv_bits == 32 else elements // 2 + 8 * all_rows
+        assert got == of_map + of_qkv
+
+
+def coded_block(tokens, width, heads, qkv_bits):
+    """A timm block that trains biases alone, with every part of it coded in 4 bits."""
+    from timm.models.vision_transformer import Block
+
+    block = Block(width, heads, qkv_bias=True)
+    for name, parameter in block.named_parameters():
+        parameter.requires_grad_(name.endswith("bias"))
+    reference = block(torch.ones(1, tokens, width)).detach()
+    block.norm1 = CodedLayerNorm.from_norm(block.norm1)
+    block.norm2 = CodedLayerNorm.from_norm(block.norm2)
+    block.mlp.act = CodedActivation.from_module(block.mlp.act)
+    block.attn = CodedAttention.from_attention(block.attn, qkv_bits=qkv_bits)
+    torch.testing.assert_close(block(torch.ones(1, tokens, width)), reference)
+    return block
+
+
+@pytest.mark.parametrize("shape", [(197, 768, 12), (197, 384, 6), (50, 192, 3), (65, 256, 8)])
+def test_bytes_of_a_block(shape):
+    N, D, H = shape
+    ND, HNN = N * D, H * N * N
+    for qkv_bits in (32, 4):
+        block = coded_block(N, D, H, qkv_bits)
+        x = torch.randn(1, N, D, requires_grad=True)
+        got = saved_activations(lambda b=block, x=x: b(x * 1), model=block).total
+        if qkv_bits == 32:
+            assert got == 12 * ND + (6 * ND + HNN) // 2 + 24 * N + 4 * H * N
+        else:
+            assert got == (9 * ND + HNN) // 2 + 24 * N + 28 * H * N
+    if shape == (197, 768, 12):
+        assert got / (4 * ND) == pytest.approx(1.627, abs=5e-4)
+
+
+def test_nothing_is_kept_without_need():
+    weight, bias = torch.ones(6), torch.zeros(6, requires_grad=True)
+    x = torch.randn(4, 6)
+    report = saved_activations(lambda: coded_layer_norm(x * 1, weight, bias))
+    assert report.total == 0  # the shift needs no activation
+    qkv = torch.randn(3, 2, 5, 4)
+    for call in (
+        lambda: coded_activation(x * 1, "gelu"),
+        lambda: coded_softmax(x * 1),
+        lambda: coded_attention(*qkv),
+    ):
+        assert saved_activations(call).total == 0 and not call().requires_grad
+    with torch.no_grad():
+        assert not coded_layer_norm(x, weight, bias).requires_grad
+
+
+# ---- dtypes, layouts, refusals -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_coded_in_float32(dtype):
+    x = (torch.randn(2, 3, 40) * 2).to(dtype)
+    grad = derivative("gelu", x, grid="minmax")
+    assert grad.dtype == dtype
+    levels_of_float32 = derivative("gelu", x.float(), grid="minmax").to(dtype)
+    assert torch.equal(grad, levels_of_float32)
+    for function in (
+        lambda x: coded_layer_norm(x, torch.ones(40, dtype=x.dtype), None),
+        coded_softmax,
+        lambda x: coded_attention(x, x, x, qkv_bits=4),
+        lambda x: coded_activation(x, "sigmoid"),
+        lambda x: coded_activation(x, "silu", code="act"),
+        lambda x: coded_activation(x, "gelu", code="fewbit"),
+    ):
+        out, (grad,) = gradients(function, x)
+        (wide,) = gradients(function, x.float())[1]
+        assert out.dtype == grad.dtype == dtype
+        assert relative(grad.float(), wide) <= 0.1
+
+
+def test_layout_of_the_input_does_not_matter():
+    x = torch.randn(6, 5, 4)
+    for options in ({"bits": 4}, {"code": "act", "bits": 8}, {"code": "fewbit"}, {"bits": 32}):
+        want = derivative("gelu", x.mT.contiguous(), **options)
+        torch.testing.assert_close(derivative("gelu", x.mT, **options), want)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_anomaly_mode_finds_what_a_code_would_hide(bad):
+    x = torch.ones(4, 4)
+    x[1, 1] = bad
+    calls = [
+        lambda: coded_activation(x, "gelu"),
+        lambda: coded_softmax(x),
+        lambda: coded_layer_norm(x, None, None),
+        lambda: coded_attention(x, x, x),
+    ]
+    for call in calls:
+        assert call().shape == x.shape  # nobody looks
+        with torch.autograd.set_detect_anomaly(True), pytest.raises(ValueError, match="NaN"):
+            call()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: coded_activation(x, "gelu"),
+        coded_softmax,
+        lambda x: coded_layer_norm(x, None, None),
+        lambda x: coded_attention(x, x, x),
+    ],
+)
+def test_double_backward_is_refused(function):
+    x = torch.randn(3, 4, requires_grad=True)
+    (grad,) = torch.autograd.grad(function(x).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        grad.sum().backward()
+
+
+def test_a_coded_backward_is_no_gradient():
+    x = torch.randn(6, dtype=torch.float64, requires_grad=True)
+    for bits, passes in ((32, True), (4, False)):
+        check = torch.autograd.gradcheck(
+            lambda x, b=bits: coded_activation(x, "gelu", b), (x,), raise_exception=False
+        )
+        assert check == passes
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"kind": "mish"}, "gelu"),
+        ({"bits": 16}, "1, 2, 4, 8, or 32"),
+        ({"grid": "log"}, "minmax"),
+        ({"code": "input"}, "derivative"),
+        ({"rounding": "up"}, "nearest"),
+        ({"code": "fewbit", "rounding": "stochastic"}, "nearest"),
+    ],
+)
+def test_unknown_arguments_are_refused(changed, words):
+    usual = {"kind": "gelu", "bits": 4, "grid": "zero", "code": "act", "rounding": "nearest"}
+    with pytest.raises(ValueError, match=words):
+        check_code(**(usual | changed))
+    with pytest.raises(ValueError, match="frozen"):
+        coded_layer_norm(torch.randn(2, 3), torch.ones(3, requires_grad=True), None)
+
+
+def test_attention_refuses_what_it_does_not_code():
+    from timm.layers.attention import Attention
+
+    for options in ({"qk_norm": True, "norm_layer": nn.LayerNorm}, {"attn_drop": 0.1}):
+        with pytest.raises(ValueError, match="without"):
+            CodedAttention.from_attention(Attention(8, 2, **options))
+    coded = CodedAttention.from_attention(Attention(8, 2))
+    with pytest.raises(ValueError, match="mask"):
+        coded(torch.randn(1, 3, 8), is_causal=True)
+
+
+def test_modules_know_their_kind():
+    assert kind_of(nn.GELU()) == "gelu" and kind_of(nn.GELU("tanh")) == "gelu_tanh"
+    act = CodedActivation.from_module(nn.Hardswish(), bits=2)
+    assert act.kind == "hardswish" and "bits=2" in repr(act)
+    x = torch.randn(4, 6)
+    assert torch.equal(act(x), F.hardswish(x))
+    norm = nn.LayerNorm(6, eps=1e-3)
+    norm.weight.requires_grad_(False)
+    coded = CodedLayerNorm.from_norm(norm, bits=8)
+    assert torch.equal(coded(x), norm(x)) and coded.weight is norm.weight
+    assert coded.state_dict().keys() == norm.state_dict().keys()
