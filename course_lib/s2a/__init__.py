@@ -5,9 +5,11 @@ from course_lib.s2a._activation import (
     CodedActivationFunction,
     coded_activation,
 )
+from course_lib.s2a._apply import apply
 from course_lib.s2a._attention import CodedAttention, CodedAttentionFunction, coded_attention
 from course_lib.s2a._baselines import baseline
 from course_lib.s2a._bytes import branch_bytes, cnn_block_bytes, saved_by_part, saved_bytes
+from course_lib.s2a._frozen_conv import FrozenConv2d, FrozenConv2dFunction
 from course_lib.s2a._layer_norm import (
     CodedLayerNorm,
     CodedLayerNormFunction,
@@ -28,8 +30,11 @@ __all__ = [
     "CodedLayerNorm",
     "CodedLayerNormFunction",
     "CodedSoftmaxFunction",
+    "FrozenConv2d",
+    "FrozenConv2dFunction",
     "LiteSideBranch",
     "LowRankPrompt",
+    "apply",
     "baseline",
     "branch_bytes",
     "cap",

@@ -9,6 +9,7 @@
 "vpt_deep"           learned tokens in each block; option prompts=10
 "lst"                a ladder beside the blocks; options reduction=8, down="linear" or "pool"
 "checkpointing"      every parameter; a block keeps its input, and runs again in backward
+"activation_coding"  every parameter; each kept activation in codes; option bits=4
 
 The classifier is trained in all of them.
 """
@@ -16,12 +17,12 @@ The classifier is trained in all of them.
 from collections import OrderedDict
 from typing import Any
 
-from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
+from course_lib.s2a._activation_coding import ActivationCoded
 from course_lib.s2a._lora import Adapter, LoRALinear
 from course_lib.s2a._lst import Ladder
-from course_lib.s2a._vit import frozen_copy, like, linears, train_biases
+from course_lib.s2a._vit import blocks_of, frozen_copy, like, linears, train_biases
 from course_lib.s2a._vpt import PromptedBlock
 
 
@@ -35,6 +36,7 @@ _OPTIONS = {
     "vpt_deep": ("prompts",),
     "lst": ("reduction", "down"),
     "checkpointing": (),
+    "activation_coding": ("bits",),
 }
 
 
@@ -45,7 +47,7 @@ def baseline(model: nn.Module, name: str, **options: Any) -> nn.Module:
     "vpt_deep" and "lst". Kept for backward: see `saved_bytes`.
     Raises ValueError for an unknown name or option, another network, or sizes that do not fit.
     Sources: BitFit 2106.10199, LoRA 2106.09685, adapters 1902.00751, VPT 2203.12119, LST
-    2206.06522 (arXiv).
+    2206.06522, Mesa 2111.11124, GACT 2206.11357 (arXiv).
     """
     if name not in _OPTIONS:
         raise ValueError(f"Unknown baseline {name!r}; choose one of {', '.join(_OPTIONS)}.")
@@ -54,7 +56,7 @@ def baseline(model: nn.Module, name: str, **options: Any) -> nn.Module:
         takes = ", ".join(_OPTIONS[name]) or "no options"
         raise ValueError(f"{name!r} does not take {', '.join(sorted(unknown))}; it takes {takes}.")
     made = frozen_copy(model)
-    if name in ("full", "checkpointing"):
+    if name in ("full", "checkpointing", "activation_coding"):
         made.requires_grad_(True)
     if name == "checkpointing":
         made.set_grad_checkpointing()
@@ -63,24 +65,25 @@ def baseline(model: nn.Module, name: str, **options: Any) -> nn.Module:
     elif name in ("lora_qkv", "lora_all"):
         _add_lora(made, ("qkv",) if name == "lora_qkv" else ("qkv", "proj", "fc1", "fc2"), options)
     elif name == "adapter":
-        for block in made.blocks:
+        for block in blocks_of(made):
             adapter = Adapter(made.embed_dim, **options)
             block.mlp = nn.Sequential(OrderedDict(mlp=block.mlp, adapter=adapter))
     elif name == "vpt_deep":
         _add_prompts(made, **options)
     elif name == "lst":
         made.blocks = Ladder(made, **options)
-    return like(made, model)
+    made = like(made, model)
+    return ActivationCoded(made, **options) if name == "activation_coding" else made
 
 
-def _add_lora(model: VisionTransformer, names: tuple[str, ...], options: dict[str, Any]) -> None:
-    for block in model.blocks:
+def _add_lora(model: Any, names: tuple[str, ...], options: dict[str, Any]) -> None:
+    for block in blocks_of(model):
         for owner, name, linear in list(linears(block)):
             if name in names:
                 setattr(owner, name, LoRALinear(linear, **options))
 
 
-def _add_prompts(model: VisionTransformer, prompts: int = 10) -> None:
+def _add_prompts(model: Any, prompts: int = 10) -> None:
     height, width = model.patch_embed.patch_size
     # The backbone is in eval mode: it drops nothing.
     model.pos_drop, model.patch_drop = nn.Identity(), nn.Identity()
@@ -93,6 +96,6 @@ def _add_prompts(model: VisionTransformer, prompts: int = 10) -> None:
                 prefix=model.num_prefix_tokens,
                 patch_pixels=height * width,
             )
-            for block in model.blocks
+            for block in blocks_of(model)
         )
     )

@@ -30,11 +30,14 @@ _METHODS = (
     "adapter",
     "vpt_deep",
     "checkpointing",
+    "activation_coding",
     "s2a",
 )
 Bits = int | Mapping[str, int]
 PLACES = ("activation", "norm", "attention")
 _FLOAT = 4  # bytes
+_PARTS = ("norm", "attention", "activation", "linear", "added")
+_GROUP = 256  # elements that share a range in activation coding
 
 
 def saved_bytes(shape: BlockShape, method: str = "s2a", **options: Any) -> int:
@@ -59,18 +62,21 @@ def saved_by_part(
     """`saved_bytes` split into "norm", "attention", "activation", "linear" and "added".
 
     "linear" holds the inputs of the trained linear layers, "added" what LoRA, an adapter or a
-    checkpoint keeps. `method` is one of `baseline`, or "s2a". `fused` is PyTorch's fused attention.
-    `bits` and `qkv_bits` belong to "s2a", as in `apply`; `rank` to LoRA, `bottleneck` to
-    "adapter", `prompts` to "vpt_deep". A low-rank prompt adds nothing; for the side branch see
-    `branch_bytes`. Raises ValueError for an unknown method, or bits that do not fit.
+    checkpoint keeps. `method` is one of `baseline`, or "s2a", for which `fused`, `bits` and
+    `qkv_bits` are those of `apply`. Activation coding takes `bits` too, LoRA `rank`, "adapter"
+    `bottleneck`, "vpt_deep" `prompts`. A low-rank prompt adds nothing; for the side branch see
+    `branch_bytes`; "lst" has no closed form here.
+    Raises ValueError for an unknown method, or bits that do not fit.
     """
     if method not in _METHODS:
         raise ValueError(f"Unknown method {method!r}; choose one of {', '.join(_METHODS)}.")
-    parts = dict.fromkeys(("norm", "attention", "activation", "linear", "added"), 0)
+    parts: dict[str, int] = {part: 0 for part in _PARTS}
     if method == "linear_probe":
         return parts
     if method == "checkpointing":
         return parts | {"added": _FLOAT * shape.stream}
+    if method == "activation_coding":
+        return parts | _activation_coding(shape, bits)
     if method == "vpt_deep":
         shape = replace(shape, tokens=shape.tokens + prompts)
     places = place_bits(bits if method == "s2a" else 32, qkv_bits if method == "s2a" else 32, fused)
@@ -120,9 +126,9 @@ def place_bits(bits: Bits, qkv_bits: int, fused: bool) -> dict[str, int]:
     Raises ValueError for other bits or places, and for coded q, k, v without coded attention.
     """
     if isinstance(bits, Mapping):
-        places = dict.fromkeys(PLACES, 32) | dict(bits)
+        places = _everywhere(32) | dict(bits)
     else:
-        places = dict.fromkeys(PLACES, bits)
+        places = _everywhere(bits)
         if fused:
             places["attention"] = 32
     unknown = places.keys() - set(PLACES)
@@ -141,6 +147,10 @@ def place_bits(bits: Bits, qkv_bits: int, fused: bool) -> dict[str, int]:
     return places
 
 
+def _everywhere(bits: int) -> dict[str, int]:
+    return {place: bits for place in PLACES}
+
+
 def _norm(s: BlockShape, bits: int) -> int:
     """LayerNorm: its input and 8 bytes a token, or codes and 12 bytes a token."""
     return _packed(s.stream, bits) + (8 if bits == 32 else 12) * s.rows
@@ -156,6 +166,22 @@ def _attention(s: BlockShape, bits: int, qkv_bits: int, fused: bool) -> int:
         return _FLOAT * (tensors * s.stream + maps)
     ranges = 0 if qkv_bits == 32 else 3 * 2 * _FLOAT * s.head_rows
     return 3 * _packed(s.stream, qkv_bits) + ranges + _packed(maps, bits) + _FLOAT * s.head_rows
+
+
+def _activation_coding(s: BlockShape, bits: Bits) -> dict[str, int]:
+    """Every tensor of unfused "full" in groups of 256; the statistics of the norms as they are."""
+    if bits not in (1, 2, 4, 8):
+        raise ValueError(f"Activation coding takes 1, 2, 4 or 8 bits for all, not {bits!r}.")
+    stream, hidden, maps = (
+        _packed(elements, bits) + 2 * _FLOAT * -(-elements // _GROUP)
+        for elements in (s.stream, s.hidden, s.head_rows * s.tokens)
+    )
+    return {
+        "norm": 2 * (stream + 8 * s.rows),
+        "attention": 3 * stream + maps,
+        "activation": hidden,
+        "linear": 3 * stream + hidden,
+    }
 
 
 def _packed(elements: int, bits: int) -> int:

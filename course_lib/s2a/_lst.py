@@ -10,12 +10,15 @@ and the side block has the backbone's number of heads if they divide its width.
 """
 
 import math
+from typing import Any
+
 import torch
 from jaxtyping import Float
-from timm.models.vision_transformer import Block, VisionTransformer
+from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from course_lib.s2a._side_branch import cap
+from course_lib.s2a._vit import blocks_of
 
 
 _TEMPERATURE = 0.1
@@ -27,7 +30,7 @@ class Ladder(nn.Module):
     Kept for backward: the side blocks, the gates, and with `down="linear"` the x_l as well.
     """
 
-    def __init__(self, model: VisionTransformer, reduction: int = 8, down: str = "linear") -> None:
+    def __init__(self, model: Any, reduction: int = 8, down: str = "linear") -> None:
         """Build one side block per block; ValueError for a reduction that does not divide D."""
         super().__init__()
         width = model.embed_dim
@@ -36,8 +39,8 @@ class Ladder(nn.Module):
         if reduction < 1 or width % reduction:
             raise ValueError(f"reduction={reduction} does not divide the width {width}.")
         narrow = width // reduction
-        heads = math.gcd(narrow, model.blocks[0].attn.num_heads)
-        depth = len(model.blocks)
+        blocks = blocks_of(model)
+        heads, depth = math.gcd(narrow, blocks[0].attn.num_heads), len(blocks)
         self.backbone = model.blocks
         self.reduction = reduction
         self.down = None

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterator
+from typing import Any
 
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
@@ -10,7 +11,7 @@ from torch import nn
 HEADS = ("head", "head_dist")  # DeiT's distilled variants have two
 
 
-def frozen_copy(model: nn.Module) -> VisionTransformer:
+def frozen_copy(model: nn.Module) -> Any:
     """Copy a timm ViT or DeiT; only the copy's classifier requires gradients.
 
     Raises ValueError for another network, another kind of block, or a missing classifier.
@@ -34,6 +35,11 @@ def frozen_copy(model: nn.Module) -> VisionTransformer:
     return made
 
 
+def blocks_of(model: Any) -> list[Any]:
+    """The transformer blocks, first to last."""
+    return list(model.blocks)
+
+
 def train_biases(module: nn.Module) -> None:
     """Unfreeze every parameter named bias: of linear layers, of norms, of the patch embedding."""
     for name, parameter in module.named_parameters():
@@ -41,18 +47,18 @@ def train_biases(module: nn.Module) -> None:
             parameter.requires_grad_(True)
 
 
-def like(made: VisionTransformer, model: nn.Module) -> VisionTransformer:
+def like(made: nn.Module, model: nn.Module) -> nn.Module:
     """Move what was added to `made` to the device and the dtype of `model`."""
     first = next(model.parameters())
     return made.to(first.device, first.dtype)
 
 
-def tokens_of(model: VisionTransformer) -> int:
+def tokens_of(model: Any) -> int:
     """N, the number of tokens that the blocks see: patches, class token and others."""
     return model.patch_embed.num_patches + model.num_prefix_tokens
 
 
-def linears(block: Block) -> Iterator[tuple[nn.Module, str, nn.Linear]]:
+def linears(block: Any) -> Iterator[tuple[nn.Module, str, nn.Linear]]:
     """Owner, name and module of the block's four linear layers: qkv, proj, fc1, fc2."""
     for owner, name in (
         (block.attn, "qkv"),

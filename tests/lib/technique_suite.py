@@ -210,10 +210,9 @@ def _trained_by_s2a(name: str) -> bool:
 
 
 def _frozen_conv() -> Call:
-    conv = nn.Conv2d(3, 4, 3)
-    conv.weight.requires_grad_(False)
-    frozen, x = s2a.FrozenConv2d(conv), torch.randn(2, 3, 6, 6, requires_grad=True)
-    return lambda: frozen(x)
+    x, weight = torch.randn(2, 3, 6, 6, requires_grad=True), torch.randn(4, 3, 3, 3)
+    how = {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1}
+    return lambda: s2a.FrozenConv2dFunction.apply(x, weight, None, how)
 
 
 CASES = [

@@ -3,6 +3,7 @@
 import functools
 
 import pytest
+import timm
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
@@ -57,6 +58,51 @@ def test_closed_form_is_measured(size, method):
             assert measured(block, shape, fused) == closed, (batch, fused)
 
 
+S2A = {
+    "4 bits": {},
+    "q, k, v too": {"qkv_bits": 4},
+    "fused": {"fused": True},
+    "activation": {"bits": {"activation": 4}},
+    "activation and norm": {"bits": {"activation": 4, "norm": 4}},
+    "activation, fused": {"bits": {"activation": 4}, "fused": True},
+    "mixed": {"bits": {"activation": 2, "norm": 8, "attention": 1}, "qkv_bits": 8},
+    "32 bits": {"bits": 32},
+}
+
+
+@pytest.mark.parametrize("options", S2A.values(), ids=S2A)
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_closed_form_of_s2a_is_measured(size, options):
+    """With a low-rank prompt before the block, which adds nothing."""
+    fused = options.get("fused", False)
+    net = s2a.apply(network(*size), ("bias", "lrp"), **options)
+    for batch in (1, 2):
+        shape = BlockShape(batch, *size)
+        assert measured(net.blocks[0], shape, fused) == saved_bytes(shape, **options), batch
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_closed_form_of_activation_coding_is_measured(bits):
+    """Codes hide from the hooks, so a block is what the second one adds."""
+    size, x = (50, 192, 3), torch.randn(2, 3, 112, 112)
+    kept = []
+    for depth in (1, 2):
+        net = s2a.baseline(network(*size, depth=depth), "activation_coding", bits=bits).train()
+        kept.append(saved_activations(lambda net=net: net(x), model=net).total)
+    closed = saved_bytes(BlockShape(2, *size), "activation_coding", bits=bits)
+    assert kept[1] - kept[0] == closed
+
+
+@pytest.mark.parametrize("pool", [4, 8])
+def test_closed_form_of_the_side_branch_is_measured(pool):
+    """Alone, it leaves the blocks without a gradient: they keep nothing."""
+    size = (50, 192, 3)
+    net = s2a.apply(network(*size, depth=2), ("lsb",), pool=pool).train()
+    x = torch.randn(2, 50, 192)
+    report = saved_activations(lambda: net.blocks(x), model=net)
+    assert report.total == branch_bytes(BlockShape(2, *size), layers=2, pool=pool)
+
+
 def test_a_probed_block_keeps_nothing_and_a_checkpointed_block_its_input():
     size, x = (50, 192, 3), torch.randn(2, 3, 112, 112)
     for method in ("linear_probe", "checkpointing"):
@@ -78,6 +124,23 @@ def test_attention_copies_q_k_and_v_in_batches_only():
     assert measured(block, BlockShape(2, 50, 192, 1), False) == saved_bytes(
         BlockShape(2, 50, 192, 1), "full"
     )
+
+
+def test_cnn_blocks_are_measured():
+    model = timm.create_model("mobilenetv2_100", num_classes=2)
+    net = s2a.apply(model, ("bias",)).train()
+    x = torch.randn(2, 3, 64, 64)
+    kept = saved_activations(lambda: net(x), model=net).by_module(3)
+    sizes, pixels = {}, 32 * 32
+    for i, stage in enumerate(net.blocks):
+        for j, block in enumerate(stage):
+            expanded, stride = block.conv_dw.weight.shape[0], block.conv_dw.how["stride"][0]
+            out_pixels = pixels // stride**2
+            if hasattr(block, "conv_pwl"):
+                sizes[f"blocks.{i}.{j}"] = cnn_block_bytes(2, expanded, pixels, out_pixels)
+            pixels = out_pixels
+    assert len(sizes) == 16
+    assert {name: kept[name] for name in sizes} == sizes
 
 
 GELU = {"activation": 4}
@@ -151,6 +214,7 @@ def test_cnn_blocks_of_the_sheet():
         (lambda: saved_bytes(VIT_B, fused=True, bits={"attention": 4}), "no map to code"),
         (lambda: BlockShape(1, 197, 768, 7), "do not divide the width 768"),
         (lambda: BlockShape(0, 197, 768, 12), "batch=0"),
+        (lambda: saved_bytes(VIT_B, "activation_coding", bits=32), "1, 2, 4 or 8 bits for all"),
         (lambda: branch_bytes(VIT_B, layers=2, pool=7), "does not divide the width 768"),
     ],
 )
