@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from timm.layers.attention import Attention
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
@@ -31,9 +30,9 @@ class ActivationCoded(nn.Module):
         super().__init__()
         check_bits(bits)
         self.network, self.bits = network, bits
-        for module in network.modules():
-            if isinstance(module, Attention):
-                module.fused_attn = False
+        attentions: list[Any] = [m for m in network.modules() if hasattr(m, "fused_attn")]
+        for attention in attentions:
+            attention.fused_attn = False
 
     def forward(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
         """Run the network; its autograd graph gets codes."""

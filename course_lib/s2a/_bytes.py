@@ -9,11 +9,13 @@ s2a       (12 ND + (6 ND + H N^2) / 2 + 24 N + 4 H N) B       4-bit codes; q, k,
 Fused attention keeps q, k, v, its output (which proj shares) and one float per row: 4 ND + H N
 instead of 5 ND + H N^2 in "full". 17 and 10 hold for one sample or one head. In a larger batch
 PyTorch's matmul copies q, k and v one by one and drops their common storage: 16 and 9.
+A GPU's fused kernel may pad its rows.
 
 Codes are packed per tensor, b bits an element. LayerNorm adds 12 bytes a token (minimum, maximum,
 1 / deviation), softmax 4 bytes a row (its maximum), coded q, k, v 8 bytes a row each.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -29,6 +31,7 @@ _METHODS = (
     "lora_all",
     "adapter",
     "vpt_deep",
+    "lst",
     "checkpointing",
     "activation_coding",
     "s2a",
@@ -58,14 +61,16 @@ def saved_by_part(
     rank: int = 8,
     bottleneck: int = 64,
     prompts: int = 10,
+    reduction: int = 8,
+    down: str = "linear",
 ) -> dict[str, int]:
     """`saved_bytes` split into "norm", "attention", "activation", "linear" and "added".
 
     "linear" holds the inputs of the trained linear layers, "added" what LoRA, an adapter or a
     checkpoint keeps. `method` is one of `baseline`, or "s2a", for which `fused`, `bits` and
     `qkv_bits` are those of `apply`. Activation coding takes `bits` too, LoRA `rank`, "adapter"
-    `bottleneck`, "vpt_deep" `prompts`. A low-rank prompt adds nothing; for the side branch see
-    `branch_bytes`; "lst" has no closed form here.
+    `bottleneck`, "vpt_deep" `prompts`, "lst" `reduction` and `down`. A low-rank prompt adds
+    nothing; for the side branch see `branch_bytes`.
     Raises ValueError for an unknown method, or bits that do not fit.
     """
     if method not in _METHODS:
@@ -77,6 +82,8 @@ def saved_by_part(
         return parts | {"added": _FLOAT * shape.stream}
     if method == "activation_coding":
         return parts | _activation_coding(shape, bits)
+    if method == "lst":
+        return _ladder(shape, fused, reduction, down)
     if method == "vpt_deep":
         shape = replace(shape, tokens=shape.tokens + prompts)
     places = place_bits(bits if method == "s2a" else 32, qkv_bits if method == "s2a" else 32, fused)
@@ -182,6 +189,16 @@ def _activation_coding(s: BlockShape, bits: Bits) -> dict[str, int]:
         "activation": hidden,
         "linear": 3 * stream + hidden,
     }
+
+
+def _ladder(s: BlockShape, fused: bool, reduction: int, down: str) -> dict[str, int]:
+    """A side block in full; both terms of the gate and mu; x and 1 - mu for a linear `down`."""
+    if reduction < 1 or s.width % reduction:
+        raise ValueError(f"reduction={reduction} does not divide the width {s.width}.")
+    narrow = s.width // reduction
+    side = BlockShape(s.batch, s.tokens, narrow, math.gcd(narrow, s.heads))
+    kept = 2 * side.stream + 1 + (s.stream + 1 if down == "linear" else 0)
+    return saved_by_part(side, "full", fused=fused) | {"added": _FLOAT * kept}
 
 
 def _packed(elements: int, bits: int) -> int:

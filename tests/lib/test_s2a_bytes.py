@@ -93,6 +93,18 @@ def test_closed_form_of_activation_coding_is_measured(bits):
     assert kept[1] - kept[0] == closed
 
 
+@pytest.mark.parametrize("down", ["linear", "pool"])
+@pytest.mark.parametrize("fused", [True, False])
+def test_closed_form_of_the_ladder_is_measured(down, fused):
+    """A block is what the second one adds."""
+    size, kept = (50, 192, 3), []
+    for depth in (2, 3):
+        net = s2a.baseline(network(*size, depth=depth), "lst", reduction=4, down=down)
+        kept.append(measured(net.blocks, BlockShape(2, *size), fused))
+    closed = saved_bytes(BlockShape(2, *size), "lst", fused=fused, reduction=4, down=down)
+    assert kept[1] - kept[0] == closed
+
+
 @pytest.mark.parametrize("pool", [4, 8])
 def test_closed_form_of_the_side_branch_is_measured(pool):
     """Alone, it leaves the blocks without a gradient: they keep nothing."""
@@ -215,6 +227,7 @@ def test_cnn_blocks_of_the_sheet():
         (lambda: BlockShape(1, 197, 768, 7), "do not divide the width 768"),
         (lambda: BlockShape(0, 197, 768, 12), "batch=0"),
         (lambda: saved_bytes(VIT_B, "activation_coding", bits=32), "1, 2, 4 or 8 bits for all"),
+        (lambda: saved_bytes(VIT_B, "lst", reduction=7), "does not divide the width 768"),
         (lambda: branch_bytes(VIT_B, layers=2, pool=7), "does not divide the width 768"),
     ],
 )
