@@ -9,7 +9,7 @@ from pathlib import Path
 from course_lib._files import write_text
 
 
-TECHNIQUES = ("mobiletl",)
+TECHNIQUES = ("mobiletl", "s2a")
 COLUMNS = ("technique", "case", "against", "step time", "saved bytes", "peak bytes")
 
 

@@ -64,7 +64,7 @@ def unpack_bits(packed: Shaped[Tensor, " packed"], shape: Sequence[int]) -> Bool
             f"it has {elements} bits, which take {packed_size(elements)} bytes."
         )
     # 1 byte -> 1 word -> 8 bools
-    bools = torch.take(_words(packed.device), packed.to(torch.int64)).view(torch.bool)
+    bools = _words(packed.device).index_select(0, packed.to(torch.int32)).view(torch.bool)
     return (bools[:elements] if elements % 8 else bools).view(shape)
 
 

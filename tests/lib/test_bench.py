@@ -3,17 +3,21 @@
 import json
 
 from course_lib import _bench
-from course_lib.mobiletl import bench
+from course_lib.mobiletl import bench as mobiletl
+from course_lib.s2a import bench as s2a
 
 
 def test_the_table_and_the_file_agree(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(bench, "SETTINGS", (("mobilenetv3_small_050", 64, "sign"),))
-    monkeypatch.setattr(bench, "BLOCKS", (3,))
+    monkeypatch.setattr(mobiletl, "SETTINGS", (("mobilenetv3_small_050", 64, "sign"),))
+    monkeypatch.setattr(mobiletl, "BLOCKS", (3,))
+    tiny = {"model_name": "vit_tiny_patch16_224", "img_size": 64, "depth": 1}
+    monkeypatch.setattr(s2a, "NETWORK", tiny)
+    monkeypatch.setattr(s2a, "CODES", 1 << 20)
     target = tmp_path / "bench.json"
     assert _bench.main(target, rounds=1) == 0
     printed = capsys.readouterr().out
     rows = json.loads(target.read_text())["rows"]
-    assert [row["technique"] for row in rows] == ["mobiletl", "mobiletl"]
+    assert [row["technique"] for row in rows] == ["mobiletl"] * 2 + ["s2a"] * 6
     for row in rows:
         assert all(str(row[name]) in printed for name in _bench.COLUMNS)
         assert row["step time"] > 0
