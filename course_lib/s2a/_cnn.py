@@ -17,6 +17,7 @@ from course_lib.s2a._frozen_conv import FrozenConv2d
 from course_lib.s2a._rounding import EXACT
 
 
+_NORMS = (nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
 _ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.Hardswish, nn.SiLU)
 
 
@@ -45,7 +46,7 @@ def convert_cnn(model: nn.Module, bits: int, choices: dict[str, Any]) -> nn.Modu
 
 def _convert_children(module: nn.Module, bits: int, choices: dict[str, Any]) -> None:
     for name, child in module.named_children():
-        if isinstance(child, nn.BatchNorm2d):
+        if isinstance(child, _NORMS):
             norm = ShiftNorm.from_norm(child)
             act = getattr(child, "act", nn.Identity())
             act = _coded(act, bits, choices) if isinstance(act, _ACTIVATIONS) else act

@@ -208,6 +208,10 @@ def test_frozen_convolution_is_the_convolution():
             lambda: s2a.apply(timm.create_model("mobilenetv2_035", num_classes=0), ("bias",)),
             "no classifier",
         ),
+        (
+            lambda: s2a.apply(timm.create_model("efficientnet_b0_gn", num_classes=2), ("bias",)),
+            "Use a network with BatchNorm2d",
+        ),
         (lambda: FrozenConv2d(nn.Conv2d(1, 1, 1)), "Freeze the convolution first"),
     ],
 )
