@@ -380,6 +380,19 @@ def test_layout_of_the_input_does_not_matter():
     for options in ({"bits": 4}, {"code": "act", "bits": 8}, {"code": "fewbit"}, {"bits": 32}):
         want = derivative("gelu", x.mT.contiguous(), **options)
         torch.testing.assert_close(derivative("gelu", x.mT, **options), want)
+    # q, k and v as they come out of one linear layer: views with gaps between their rows
+    base = torch.randn(2, 6, 3, 4, 5)
+    for qkv_bits in (4, 32):
+        (strided,), (plain,) = (
+            gradients(
+                lambda x, w=qkv_bits, lay=layout: coded_attention(
+                    *(lay(part) for part in x.permute(2, 0, 3, 1, 4).unbind(0)), 4, w
+                ),
+                base,
+            )[1]
+            for layout in (lambda part: part, torch.Tensor.contiguous)
+        )
+        torch.testing.assert_close(strided, plain)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
