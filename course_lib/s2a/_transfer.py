@@ -94,9 +94,11 @@ def transfer(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         made = make(_with_new_classifier(model, int(labels.max()) + 1), **options)
-    first = inputs[:batch_size].clone(), labels[:batch_size]  # a view counts all it looks at
+    device = next(made.parameters()).device
+    # A copy: a view would count all that it looks at.
+    x, y = inputs[:batch_size].clone().to(device), labels[:batch_size].to(device)
     made.train()
-    kept = measure.saved_activations(lambda: F.cross_entropy(made(first[0]), first[1]), model=made)
+    kept = measure.saved_activations(lambda: F.cross_entropy(made(x), y), model=made)
     history = training.fit(
         made,
         train,
