@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from course_lib.lean import pack_bits, pack_codes, unpack_bits, unpack_codes
+from course_lib.s2a import _triton
 from course_lib.s2a._derivatives import activation_of, kind_of, scaled_derivative
 from course_lib.s2a._grids import Grid, check_grid, levels
 from course_lib.s2a._groups import decode_groups, encode_groups
@@ -30,6 +31,7 @@ from course_lib.s2a._rounding import (
 
 
 Code = Literal["derivative", "act", "fewbit"]
+GELUS = ("gelu", "gelu_tanh")  # a fused kernel codes these
 
 
 class CodedActivationFunction(torch.autograd.Function):
@@ -42,6 +44,13 @@ class CodedActivationFunction(torch.autograd.Function):
         """Save the code, return f(x)."""
         activation = activation_of(kind)
         ctx.how = (kind, bits, grid, code)
+        by_derivative = code == "derivative" and rounding == "nearest"
+        if kind in GELUS and by_derivative and _triton.available(x, bits):
+            from course_lib.s2a._triton_gelu import gelu_forward
+
+            y, packed = gelu_forward(x, kind == "gelu_tanh", levels(kind, bits, grid))
+            ctx.save_for_backward(packed)
+            return y
         y = activation.forward(x)
         if activation.is_step:
             inside = (x > 0) & (x < 6) if kind == "relu6" else x > 0
@@ -83,6 +92,10 @@ class CodedActivationFunction(torch.autograd.Function):
             _, constants = partition(kind, bits)
             codes = unpack_codes(saved[0], bits, shape).int()
             for_x = grad * constants.to(grad).index_select(0, codes.view(-1)).view(shape)
+        elif _triton.available(grad, bits):
+            from course_lib.s2a._triton_gelu import derivative_backward
+
+            for_x = derivative_backward(grad, saved[0], levels(kind, bits, grid))
         else:
             levels_ = levels(kind, bits, grid)
             codes = unpack_codes(saved[0], bits, shape).to(working(grad).dtype)

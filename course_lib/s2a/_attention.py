@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 
 from course_lib.s2a._groups import decode_rows, encode_rows
 from course_lib.s2a._rounding import EXACT, check_bits, check_float
-from course_lib.s2a._softmax import keep_probabilities, probabilities, softmax_backward
+from course_lib.s2a._softmax import probabilities, softmax_and_kept, softmax_backward
 
 
 class CodedAttentionFunction(torch.autograd.Function):
@@ -25,13 +25,13 @@ class CodedAttentionFunction(torch.autograd.Function):
         ctx: Any, q: Tensor, k: Tensor, v: Tensor, scale: float, bits: int, qkv_bits: int
     ) -> Tensor:
         """Equations: P = softmax(q k^T * scale), out = P v."""
-        p = attention_map(q, k, scale)
+        p, kept = softmax_and_kept(attention_scores(q, k, scale), bits)
         ctx.how = (scale, bits, qkv_bits)
         ctx.shapes = (q.shape, k.shape, v.shape)
         inputs = (q, k, v)
         if qkv_bits != EXACT:
             inputs = [part for x in inputs for part in encode_rows(x, qkv_bits)]
-        ctx.save_for_backward(*inputs, *keep_probabilities(p, bits))
+        ctx.save_for_backward(*inputs, *kept)
         return p @ v
 
     @staticmethod
@@ -55,11 +55,11 @@ class CodedAttentionFunction(torch.autograd.Function):
         return for_q, for_k, p.transpose(-2, -1) @ grad, None, None, None
 
 
-def attention_map(
+def attention_scores(
     q: Float[Tensor, "*heads queries width"], k: Float[Tensor, "*heads keys width"], scale: float
 ) -> Float[Tensor, "*heads queries keys"]:
-    """Equation: P = softmax(q k^T * scale), rounded as timm does: q is scaled first."""
-    return ((q * scale) @ k.transpose(-2, -1)).softmax(-1)
+    """Equation: S = q k^T * scale, rounded as timm does: q is scaled first."""
+    return (q * scale) @ k.transpose(-2, -1)
 
 
 def coded_attention(
@@ -97,7 +97,7 @@ def coded_attention(
     factor: float = q.shape[-1] ** -0.5 if scale is None else scale
     if torch.is_grad_enabled() and (q.requires_grad or k.requires_grad or v.requires_grad):
         return CodedAttentionFunction.apply(q, k, v, factor, bits, qkv_bits)
-    return attention_map(q, k, factor) @ v
+    return attention_scores(q, k, factor).softmax(-1) @ v
 
 
 class CodedAttention(nn.Module):

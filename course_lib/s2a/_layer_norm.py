@@ -13,6 +13,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from course_lib.s2a import _triton
 from course_lib.s2a._groups import decode_rows, encode_rows
 from course_lib.s2a._rounding import EXACT, check_bits, check_float, working
 
@@ -27,6 +28,12 @@ class CodedLayerNormFunction(torch.autograd.Function):
         """Save what dL/dx needs, unless x needs no gradient: the shift's needs nothing."""
         ctx.bits = bits
         features = x.shape[-1:]
+        if ctx.needs_input_grad[0] and _triton.available(x, bits, x.shape[-1]):
+            from course_lib.s2a._triton_layer_norm import layer_norm_forward
+
+            y, kept = layer_norm_forward(x, weight, bias, eps, bits)
+            ctx.save_for_backward(weight, *kept)
+            return y
         if ctx.needs_input_grad[0]:
             x_hat, _, rstd = torch.native_layer_norm(working(x), features, None, None, eps)
             kept = (x_hat,) if bits == EXACT else encode_rows(x_hat, bits)
@@ -39,18 +46,27 @@ class CodedLayerNormFunction(torch.autograd.Function):
         """Equations: dL/dx as above, dL/dbias = sum of g over all tokens."""
         for_x = for_bias = None
         if ctx.needs_input_grad[0]:
-            weight, rstd, *kept = ctx.saved_tensors
-            x_hat = kept[0] if ctx.bits == EXACT else decode_rows(tuple(kept), ctx.bits, grad.shape)
-            g = grad.to(x_hat.dtype)
-            if weight is not None:
-                g = g * weight.to(g.dtype)
-            along = (g * x_hat).mean(-1, keepdim=True)
-            # Equation: (gamma g - mean(gamma g) - x_hat * mean(gamma g x_hat)) / sigma
-            for_x = (g - g.mean(-1, keepdim=True)).addcmul_(x_hat, along, value=-1).mul_(rstd)
-            for_x = for_x.to(grad.dtype)
+            for_x = _for_input(grad, ctx.bits, *ctx.saved_tensors)
         if ctx.needs_input_grad[2]:
             for_bias = grad.flatten(0, -2).sum(0)  # (*tokens, features) -> (features,)
         return for_x, None, for_bias, None, None
+
+
+def _for_input(
+    grad: Tensor, bits: int, weight: Tensor | None, rstd: Tensor, *kept: Tensor
+) -> Tensor:
+    if _triton.available(grad, bits, grad.shape[-1]):
+        from course_lib.s2a._triton_layer_norm import layer_norm_backward
+
+        return layer_norm_backward(grad, weight, (rstd, kept[0], kept[1]), bits)
+    x_hat = kept[0] if bits == EXACT else decode_rows((kept[0], kept[1]), bits, grad.shape)
+    g = grad.to(x_hat.dtype)
+    if weight is not None:
+        g = g * weight.to(g.dtype)
+    along = (g * x_hat).mean(-1, keepdim=True)
+    # Equation: (gamma g - mean(gamma g) - x_hat * mean(gamma g x_hat)) / sigma
+    for_x = (g - g.mean(-1, keepdim=True)).addcmul_(x_hat, along, value=-1).mul_(rstd)
+    return for_x.to(grad.dtype)
 
 
 def coded_layer_norm(

@@ -14,10 +14,22 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from course_lib.lean import pack_codes, unpack_codes
+from course_lib.s2a import _triton
 from course_lib.s2a._rounding import EXACT, check_bits, check_float, round_codes, working
 
 
 Kept = tuple[UInt8[Tensor, " packed"], Float[Tensor, "*rows 1"]] | tuple[Float[Tensor, "*rows n"]]
+
+
+def softmax_and_kept(scores: Float[Tensor, "*rows n"], bits: int) -> tuple[Tensor, Kept]:
+    """Return P, and what backward needs of it; where fused kernels run, they make both at once."""
+    if _triton.available(scores, bits, scores.shape[-1]):
+        from course_lib.s2a._triton_softmax import softmax_forward
+
+        p, packed, unit = softmax_forward(scores, bits)
+        return p, (packed, unit)
+    p = scores.softmax(-1)
+    return p, keep_probabilities(p, bits)
 
 
 def keep_probabilities(p: Float[Tensor, "*rows n"], bits: int) -> Kept:
@@ -34,6 +46,10 @@ def probabilities(kept: Kept, bits: int, shape: Sequence[int]) -> Float[Tensor, 
     if len(kept) == 1:
         return kept[0]
     packed, unit = kept
+    if _triton.available(unit, bits, shape[-1]):
+        from course_lib.s2a._triton_softmax import decode
+
+        return decode(packed, unit, bits, shape[-1])
     return unpack_codes(packed, bits, shape).to(unit.dtype).mul_(unit)
 
 
@@ -51,14 +67,18 @@ class CodedSoftmaxFunction(torch.autograd.Function):
     def forward(ctx: Any, scores: Tensor, bits: int) -> Tensor:
         """Save the code of the output."""
         ctx.bits = bits
-        p = scores.softmax(-1)
-        ctx.save_for_backward(*keep_probabilities(p, bits))
+        p, kept = softmax_and_kept(scores, bits)
+        ctx.save_for_backward(*kept)
         return p
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         """Equation: dL/dS = P * (G - <G, P>)."""
+        if _triton.available(grad, ctx.bits, grad.shape[-1]):
+            from course_lib.s2a._triton_softmax import softmax_backward as fused_backward
+
+            return fused_backward(grad, *ctx.saved_tensors, ctx.bits), None
         p = probabilities(ctx.saved_tensors, ctx.bits, grad.shape)
         return softmax_backward(grad.to(p.dtype), p).to(grad.dtype), None
 
