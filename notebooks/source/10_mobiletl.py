@@ -236,7 +236,7 @@ one_block.table()
 # |---|---|---|
 # | (1), (2) | `mobiletl.shift_norm`, `ShiftNorm` | `tests/lib/test_mobiletl_parts.py` |
 # | (3) and the exact bit | `mobiletl.mask_act`, `MaskAct` | `tests/lib/test_mobiletl_parts.py` |
-# | packed bits | `mobiletl.pack_bits`, `unpack_bits` | `tests/lib/test_mobiletl_parts.py` |
+# | packed bits | `mobiletl.pack_bits`, `unpack_bits` | `tests/lib/test_lean_packing.py` |
 # | the table in bytes | `mobiletl.saved_bytes` | `tests/lib/test_mobiletl_bytes.py` |
 # | a whole network | `mobiletl.apply` | `tests/lib/test_mobiletl_apply.py` |
 
