@@ -78,7 +78,8 @@ class CodedSoftmaxFunction(torch.autograd.Function):
         if _triton.available(grad, ctx.bits, grad.shape[-1]):
             from course_lib.s2a._triton_softmax import softmax_backward as fused_backward
 
-            return fused_backward(grad, *ctx.saved_tensors, ctx.bits), None
+            packed, unit = ctx.saved_tensors
+            return fused_backward(grad, packed, unit, ctx.bits), None
         p = probabilities(ctx.saved_tensors, ctx.bits, grad.shape)
         return softmax_backward(grad.to(p.dtype), p).to(grad.dtype), None
 

@@ -6,9 +6,11 @@ same codes: sums and the exponential may differ in their last bits, so a code di
 the value before rounding lies within 1e-4 of a half.
 """
 
+import contextlib
 import functools
 import importlib.util
 import os
+from collections.abc import Iterator
 
 import torch
 from jaxtyping import Shaped
@@ -19,6 +21,7 @@ LONGEST_ROW = 1 << 14  # a program holds a whole row
 _MOST = (1 << 31) - (1 << 16)  # kernels count elements in 32 bits
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 _WIDTHS = (2, 4, 8)  # one bit has another packing
+_switches = {"on": True}
 
 
 def available(x: Shaped[Tensor, "*shape"], bits: int, row: int = 1) -> bool:
@@ -28,13 +31,25 @@ def available(x: Shaped[Tensor, "*shape"], bits: int, row: int = 1) -> bool:
     environment, in Triton's interpreter on the CPU.
     """
     return (
-        bits in _WIDTHS
+        _switches["on"]
+        and bits in _WIDTHS
         and x.dtype in _DTYPES
         and row <= LONGEST_ROW
         and x.numel() <= _MOST
         and has_triton()
         and (interpreted() if x.device.type == "cpu" else _runs_on(x.device))
     )
+
+
+@contextlib.contextmanager
+def switched_off() -> Iterator[None]:
+    """Inside it plain torch runs everywhere, backward too: to hold one against the other."""
+    before = _switches["on"]
+    _switches["on"] = False
+    try:
+        yield
+    finally:
+        _switches["on"] = before
 
 
 @functools.cache

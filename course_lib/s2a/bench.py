@@ -10,7 +10,11 @@ from torch import nn
 
 from course_lib.lean import pack_codes, unpack_codes
 from course_lib.measure import compare, peak_memory, saved_activations
+from course_lib.s2a import _triton
+from course_lib.s2a._activation import coded_activation
 from course_lib.s2a._apply import apply
+from course_lib.s2a._layer_norm import coded_layer_norm
+from course_lib.s2a._softmax import coded_softmax
 
 
 NETWORK = {"model_name": "vit_small_patch16_224", "img_size": 224, "depth": 3}
@@ -26,8 +30,14 @@ def rows(rounds: int = 15) -> list[dict[str, Any]]:
     Times are ratios of medians of interleaved runs. A step is forward, backward and AdamW on
     random weights: neither time nor bytes depend on them. Attention is unfused unless the case
     says so. For packing, the ratio is of seconds per byte read or written, to those of a copy.
+    On a machine with CUDA and triton, the fused kernels follow, against plain torch on the GPU.
     """
-    return [*_steps(rounds), *(_packing(bits, rounds) for bits in (4, 1))]
+    fused = torch.cuda.is_available() and _triton.has_triton()
+    return [
+        *_steps(rounds),
+        *(_packing(bits, rounds) for bits in (4, 1)),
+        *(_kernels(torch.device("cuda"), 32, rounds) if fused else ()),
+    ]
 
 
 def _steps(rounds: int) -> list[dict[str, Any]]:
@@ -103,3 +113,42 @@ def _packing(bits: int, rounds: int) -> dict[str, Any]:
         "bytes": {"copy": (CODES, peaks["copy"]), "packed": (len(packed), peaks["unpack"])},
         "bytes per second": {name: moved[name] / seconds[name] for name in functions},
     }
+
+
+def _kernels(device: torch.device, batch: int, rounds: int) -> list[dict[str, Any]]:
+    """The functions of a ViT-S block, forward and backward: fused kernels against plain torch."""
+    cases: dict[str, tuple[Callable[[torch.Tensor], torch.Tensor], tuple[int, ...]]] = {
+        "gelu": (lambda x: coded_activation(x, "gelu"), (batch, 197, 1536)),
+        "softmax": (coded_softmax, (batch, 6, 197, 197)),
+        "layer_norm": (lambda x: coded_layer_norm(x, None, None), (batch, 197, 384)),
+    }
+    found = []
+    for name, (function, shape) in cases.items():
+        x = torch.randn(shape, device=device, requires_grad=True)
+        grad = torch.randn(shape, device=device)
+
+        def fused(function: Any = function, x: Any = x, grad: Any = grad) -> None:
+            torch.autograd.grad(function(x), x, grad)
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+
+        def plain(run: Callable[[], None] = fused) -> None:
+            with _triton.switched_off():
+                run()
+
+        times = compare({"kernel": fused, "plain": plain}, rounds=rounds, warmup=2)
+        peaks = {"kernel": peak_memory(fused).total, "plain": peak_memory(plain).total}
+        kept = {"kernel": saved_activations(lambda f=function, x=x: f(x)).total}
+        with _triton.switched_off():
+            kept["plain"] = saved_activations(lambda f=function, x=x: f(x)).total
+        found.append(
+            {
+                "case": f"fused kernels, {name} {shape}, 4 bits",
+                "against": "plain torch",
+                "step time": round(times.ratio("kernel", to="plain"), 3),
+                "saved bytes": round(kept["kernel"] / kept["plain"], 3),
+                "peak bytes": round(peaks["kernel"] / peaks["plain"], 3),
+                "bytes": {side: (kept[side], peaks[side]) for side in peaks},  # saved, peak
+            }
+        )
+    return found

@@ -158,9 +158,9 @@ def check_against_plain(name: str, got: dict[str, Any]) -> None:
     codes, plain = (unpack_codes(one["packed"], bits, shape).int() for one in (got, want))
     if kind == "softmax" and dtype != torch.float32:
         # P is coded as it was rounded: the codes are those of the kernel's own P.
-        packed, unit = keep_probabilities(got["y"], bits)
-        assert torch.equal(got["packed"], packed)
-        torch.testing.assert_close(got["kept"][0], unit, rtol=1e-6, atol=0)
+        kept = keep_probabilities(got["y"], bits)
+        assert torch.equal(got["packed"], kept[0])
+        torch.testing.assert_close(got["kept"][0], kept[-1], rtol=1e-6, atol=0)
     else:
         different = codes != plain
         from_half = (unrounded(name).frac() - 0.5).abs()
@@ -292,6 +292,8 @@ def test_what_the_kernels_take(x, bits, row, answer, monkeypatch):
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     monkeypatch.setattr(_triton, "has_triton", lambda: True)
     assert _triton.available(x, bits, row) == answer
+    with _triton.switched_off():
+        assert not _triton.available(x, bits, row)
 
 
 @needs_triton
