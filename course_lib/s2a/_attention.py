@@ -123,7 +123,7 @@ class CodedAttention(nn.Module):
 
         Raises ValueError for another class, and for one with dropout, gates or inner norms.
         """
-        from timm.models.vision_transformer import Attention
+        from timm.models.vision_transformer import Attention  # pyright: ignore[reportPrivateImportUsage]
 
         if not isinstance(attention, Attention):
             raise ValueError(f"S2A codes timm's Attention, not {type(attention).__name__}.")
