@@ -93,7 +93,8 @@ for name, method in (("full fine-tuning", "full"), ("bias only", "bitfit")):
 # %% [markdown] part=3
 # ## Look: few weights, many bytes
 #
-# A *unit* is the block's own input in 32-bit floats, here 0.6 MB. Units do not depend on the picture count.
+# A *unit* is the block's own input in 32-bit floats, here 0.6 MB. We count for one picture.
+# In a batch, unfused attention keeps one unit less: PyTorch then copies q, k and v one by one.
 # Bias tuning trains a thousandth of the weights and still keeps two thirds of the bytes.
 # These bytes are *saved activations*: results of the forward pass that the backward pass needs.
 # **Can we get rid of most of the rest, and still learn as well?** First: who keeps what?
@@ -488,11 +489,11 @@ picture = figures11.pareto(
 # %% [markdown]
 # Up is better, left is cheaper; a large point trains many weights. The dashed line is the *Pareto front*.
 # Compare the two points with low-rank prompts first: they train the same weights, one with codes and one without.
-# Their ranges overlap. LoRA stands where full fine-tuning stands on the byte axis, as you now expect.
+# The ranges of these two overlap. LoRA stands where full fine-tuning stands on the byte axis, as you now expect.
 #
 # The prompt lifts bias tuning by many points here, for no byte. Do not expect as much elsewhere:
-# these digits are centered, so one learned pattern for all pictures helps unusually well. And that a prompt
-# rivals LoRA on a few hundred digits says little about natural images.
+# these digits are centered, so one learned pattern for all pictures helps unusually well.
+# LoRA learns more here, and keeps as much as full fine-tuning for it.
 #
 # What decides the bytes of a large network? Choose a method to hold against S2A, and move the sizes and bits.
 
@@ -639,7 +640,7 @@ measure.table(rows)
 
 # %% [markdown]
 # Your plan appears in a second row once the exercise passes. It may spend a tenth more bytes than four bits everywhere.
-# Compare the errors: spent on the weak link, a few bytes do much.
+# Compare the errors, and the bytes: the solver spends them on the weak link.
 #
 # ### A pretended phone
 #
