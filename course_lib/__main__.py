@@ -179,7 +179,7 @@ def _parser() -> argparse.ArgumentParser:
     made[notebooks].add_argument("names", nargs="*", help="for example 10_mobiletl; default: all")
     made[notebooks].add_argument("--force", action="store_true", help="also those unchanged")
     made[fetch].add_argument("names", nargs="*", help="for example openmoji; default: all")
-    made[bench].add_argument("--rounds", type=int, default=15, help="interleaved rounds")
+    made[bench].add_argument("--rounds", type=int, default=31, help="interleaved rounds")
     return parser
 
 
