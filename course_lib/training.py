@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy
 import torch
+import torch.nn.functional as F
 from jaxtyping import Int64
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -19,7 +20,7 @@ from torch.utils.data import DataLoader
 from course_lib._frontend import in_notebook, is_live
 
 
-__all__ = ["History", "evaluate", "fit", "seed_everything"]
+__all__ = ["History", "evaluate", "fit", "one_step", "seed_everything"]
 
 Data = tuple[Tensor, Tensor] | DataLoader
 OPTIMIZERS = ("adam", "adamw", "sgd")
@@ -120,6 +121,24 @@ def fit(
     model.eval()
     history.seconds = time.perf_counter() - start
     return history
+
+
+def one_step(
+    model: nn.Module, inputs: Tensor, labels: Int64[Tensor, "batch"], *, lr: float | int = 1e-4
+) -> Callable[[], None]:
+    """Return a function that takes one training step (Adam), always on this batch.
+
+    For `measure.compare` and `measure.peak_memory`. The model is put into training mode.
+    """
+    model.train()
+    descent = _optimizer("adam", [p for p in model.parameters() if p.requires_grad], lr)
+
+    def step() -> None:
+        F.cross_entropy(model(inputs), labels).backward()
+        descent.step()
+        descent.zero_grad()
+
+    return step
 
 
 def evaluate(model: nn.Module, data: Data, batch_size: int = 64) -> float:

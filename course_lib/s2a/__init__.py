@@ -19,8 +19,14 @@ from course_lib.s2a._prompt import LowRankPrompt, low_rank_prompt
 from course_lib.s2a._shape import BlockShape, units
 from course_lib.s2a._side_branch import LiteSideBranch, cap
 from course_lib.s2a._softmax import CodedSoftmaxFunction, coded_softmax
-from course_lib.s2a._task import SOURCE_CLASSES, TARGET_CLASSES, digits_task
-from course_lib.s2a._transfer import TRANSFER_METHODS, TransferResult, transfer
+from course_lib.s2a._task import (
+    SOURCE_CLASSES,
+    TARGET_CLASSES,
+    digits_task,
+    transfer_run,
+    transfer_task,
+)
+from course_lib.s2a._transfer import TRANSFER_METHODS, TransferResult, transfer, transfer_step
 
 
 __all__ = [
@@ -54,5 +60,8 @@ __all__ = [
     "saved_by_part",
     "saved_bytes",
     "transfer",
+    "transfer_run",
+    "transfer_step",
+    "transfer_task",
     "units",
 ]

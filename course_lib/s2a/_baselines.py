@@ -20,9 +20,9 @@ from typing import Any
 from torch import nn
 
 from course_lib.s2a._activation_coding import ActivationCoded
-from course_lib.s2a._lora import Adapter, LoRALinear
+from course_lib.s2a._lora import Adapter, add_lora
 from course_lib.s2a._lst import Ladder
-from course_lib.s2a._vit import blocks_of, frozen_copy, like, linears, train_biases
+from course_lib.s2a._vit import blocks_of, frozen_copy, like, train_biases
 from course_lib.s2a._vpt import PromptedBlock
 
 
@@ -63,7 +63,8 @@ def baseline(model: nn.Module, name: str, **options: Any) -> nn.Module:
     elif name == "bitfit":
         train_biases(made)
     elif name in ("lora_qkv", "lora_all"):
-        _add_lora(made, ("qkv",) if name == "lora_qkv" else ("qkv", "proj", "fc1", "fc2"), options)
+        layers = ("qkv",) if name == "lora_qkv" else ("qkv", "proj", "fc1", "fc2")
+        add_lora(made, layers, **options)
     elif name == "adapter":
         for block in blocks_of(made):
             adapter = Adapter(made.embed_dim, **options)
@@ -74,13 +75,6 @@ def baseline(model: nn.Module, name: str, **options: Any) -> nn.Module:
         made.blocks = Ladder(made, **options)
     made = like(made, model)
     return ActivationCoded(made, **options) if name == "activation_coding" else made
-
-
-def _add_lora(model: Any, names: tuple[str, ...], options: dict[str, Any]) -> None:
-    for block in blocks_of(model):
-        for owner, name, linear in list(linears(block)):
-            if name in names:
-                setattr(owner, name, LoRALinear(linear, **options))
 
 
 def _add_prompts(model: Any, prompts: int = 10) -> None:

@@ -1,35 +1,36 @@
 """LoRA and the adapter: small trained layers inside a frozen block.
 
-Sources: Hu et al., "LoRA", arXiv 2106.09685; Houlsby et al., arXiv 1902.00751. Both start at the
-original output: LoRA's B and the adapter's last layer are 0.
+Sources: Hu et al., "LoRA", arXiv 2106.09685, by the package peft; Houlsby et al., arXiv 1902.00751.
+Both start at the original output: LoRA's B and the adapter's last layer are 0.
 """
 
-import math
+from collections.abc import Sequence
 
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 
-class LoRALinear(nn.Module):
-    """y = W x + bias + (alpha / r) B A x, with a frozen `linear` and trained A (r, in), B (out, r).
+def add_lora(
+    model: nn.Module, layers: Sequence[str], rank: int = 8, alpha: float | int | None = None
+) -> None:
+    """Let peft stand y = W x + bias + (alpha / r) B A x in for the named linear layers of blocks.
 
-    Kept for backward: x, which the gradient of A needs, and A x. The default alpha is 2 r.
+    W and bias are frozen; A (r, in) and B (out, r) are trained. The default alpha is 2 r.
+    Kept for backward: x, which the gradient of A needs, and A x. ValueError for a rank below 1.
     """
+    import peft  # three seconds, which only LoRA should cost
 
-    def __init__(self, linear: nn.Linear, rank: int = 8, alpha: float | int | None = None) -> None:
-        """Draw A as peft does, set B to 0; ValueError for a rank below 1."""
-        super().__init__()
-        check_rank(rank)
-        self.linear = linear
-        self.scale = 2.0 if alpha is None else alpha / rank
-        self.a = nn.Parameter(linear.weight.new_empty(rank, linear.in_features))
-        self.b = nn.Parameter(linear.weight.new_zeros(linear.out_features, rank))
-        nn.init.kaiming_uniform_(self.a, a=math.sqrt(5))
-
-    def forward(self, x: Float[Tensor, "*rest in"]) -> Float[Tensor, "*rest out"]:
-        """Add the low-rank product to the output of the frozen layer."""
-        return self.linear(x) + self.scale * F.linear(F.linear(x, self.a), self.b)
+    check_rank(rank)
+    config = peft.LoraConfig(
+        r=rank,
+        lora_alpha=2 * rank if alpha is None else alpha,  # pyright: ignore[reportArgumentType]
+        target_modules=rf"blocks\.\d+\..*\.({'|'.join(layers)})",
+    )
+    trained = [p for p in model.parameters() if p.requires_grad]
+    peft.inject_adapter_in_model(config, model)
+    for parameter in trained:  # peft froze the classifier
+        parameter.requires_grad_(True)
 
 
 class Adapter(nn.Module):

@@ -87,17 +87,8 @@ def transfer(
     `kept_bytes` is measured on the first batch of `train`, with its loss. The random state of the
     caller stays as it was. Raises ValueError for an unknown method, option, or network.
     """
-    if method not in _METHODS:
-        raise ValueError(f"Unknown method {method!r}; choose one of {', '.join(_METHODS)}.")
-    rate, make = _METHODS[method]
-    inputs, labels = train
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        made = make(_with_new_classifier(model, int(labels.max()) + 1), **options)
-    device = next(made.parameters()).device
-    # A copy: a view would count all that it looks at.
-    x, y = inputs[:batch_size].clone().to(device), labels[:batch_size].to(device)
-    made.train()
+    made, rate = _prepared(model, method, train, seed, options)
+    x, y = _first_batch(made, train, batch_size)
     kept = measure.saved_activations(lambda: F.cross_entropy(made(x), y), model=made)
     history = training.fit(
         made,
@@ -118,8 +109,34 @@ def transfer(
     )
 
 
-def _with_new_classifier(model: nn.Module, classes: int) -> nn.Module:
-    """Copy the network and give the copy a random last layer."""
-    made = copy.deepcopy(model)
-    made.reset_classifier(classes)  # pyright: ignore[reportCallIssue]
-    return made
+def transfer_step(
+    model: nn.Module, method: str, train: Data, *, batch_size: int = 32, **options: Any
+) -> Callable[[], None]:
+    """Return a function that takes one training step of `method` on the first batch.
+
+    For `measure.compare`, which runs the steps of several methods in turn. Arguments and errors
+    are those of `transfer`.
+    """
+    made, rate = _prepared(model, method, train, 0, options)
+    return training.one_step(made, *_first_batch(made, train, batch_size), lr=rate)
+
+
+def _prepared(
+    model: nn.Module, method: str, train: Data, seed: int, options: dict[str, Any]
+) -> tuple[nn.Module, float]:
+    """Make the network that `method` trains, with a new classifier, and name its rate."""
+    if method not in _METHODS:
+        raise ValueError(f"Unknown method {method!r}; choose one of {', '.join(_METHODS)}.")
+    rate, make = _METHODS[method]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        made = copy.deepcopy(model)
+        made.reset_classifier(int(train[1].max()) + 1)  # pyright: ignore[reportCallIssue]
+        return make(made, **options).train(), rate
+
+
+def _first_batch(model: nn.Module, train: Data, size: int) -> Data:
+    """Copy a batch to the model's device: a view would count all that it looks at."""
+    device = next(model.parameters()).device
+    inputs, labels = train
+    return inputs[:size].clone().to(device), labels[:size].clone().to(device)

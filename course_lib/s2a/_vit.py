@@ -1,7 +1,6 @@
 """What timm's vision transformers have in common: their blocks, their head, a frozen copy."""
 
 import copy
-from collections.abc import Iterator
 from typing import Any
 
 from timm.models.vision_transformer import Block, VisionTransformer
@@ -56,14 +55,3 @@ def like(made: nn.Module, model: nn.Module) -> nn.Module:
 def tokens_of(model: Any) -> int:
     """N, the number of tokens that the blocks see: patches, class token and others."""
     return model.patch_embed.num_patches + model.num_prefix_tokens
-
-
-def linears(block: Any) -> Iterator[tuple[nn.Module, str, nn.Linear]]:
-    """Owner, name and module of the block's four linear layers: qkv, proj, fc1, fc2."""
-    for owner, name in (
-        (block.attn, "qkv"),
-        (block.attn, "proj"),
-        (block.mlp, "fc1"),
-        (block.mlp, "fc2"),
-    ):
-        yield owner, name, getattr(owner, name)

@@ -12,7 +12,6 @@ from torch import nn
 
 from course_lib import s2a
 from course_lib.measure import saved_activations
-from course_lib.s2a._lora import LoRALinear
 
 
 pytestmark = pytest.mark.lab11
@@ -22,8 +21,8 @@ TRAINS = {
     "full": ("",),
     "linear_probe": (),
     "bitfit": (".bias",),
-    "lora_qkv": (".qkv.a", ".qkv.b"),
-    "lora_all": (".a", ".b"),
+    "lora_qkv": ("qkv.lora_",),
+    "lora_all": ("lora_",),
     "adapter": (".adapter.",),
     "vpt_deep": (".prompts",),
     "lst": ("blocks.alpha", "blocks.down.", "blocks.side.", "blocks.norm.", "blocks.up."),
@@ -52,8 +51,6 @@ def promised(method: str, name: str) -> bool:
     parts = TRAINS[method]
     if "head" in name.split("."):
         return True
-    if method in ("lora_qkv", "lora_all"):
-        return name.endswith(parts)
     return any(part in name for part in parts)
 
 
@@ -171,45 +168,52 @@ def test_activation_coding_keeps_an_eighth_and_lets_go_of_it():
     assert full / 8 < coded < full / 5
 
 
-def test_lora_is_the_formula_and_the_merged_weight():
-    torch.manual_seed(0)
-    linear = nn.Linear(12, 20)
-    lora = LoRALinear(linear, rank=3, alpha=5)
-    nn.init.normal_(lora.b)
-    x = torch.randn(2, 7, 12)
-    merged = linear.weight + 5 / 3 * lora.b @ lora.a
-    assert torch.allclose(lora(x), F.linear(x, merged, linear.bias), atol=1e-6)
+class LoRAByHand(nn.Module):
+    """y = W x + bias + (alpha / r) B A x, written down once more."""
+
+    def __init__(self, linear, a, b, scale):
+        super().__init__()
+        self.linear, self.scale = linear, scale
+        self.a, self.b = nn.Parameter(a.clone()), nn.Parameter(b.clone())
+
+    def forward(self, x):
+        return self.linear(x) + self.scale * F.linear(F.linear(x, self.a), self.b)
 
 
-def test_lora_agrees_with_peft():
-    """Same layers, same start, same outputs, gradients and bytes as the package of that name."""
-    peft = pytest.importorskip(
-        "peft", reason='peft is not installed: pip install "small-memory[petl]"'
-    )
+@pytest.mark.parametrize(
+    ("method", "layers"), [("lora_qkv", ["qkv"]), ("lora_all", ["qkv", "proj", "fc1", "fc2"])]
+)
+def test_lora_of_peft_is_the_equation(method, layers):
+    """Same start, outputs, gradients and bytes as the equation in each layer, and nowhere else."""
     model, x = network(), torch.randn(2, 3, 64, 64)
-    config = peft.LoraConfig(r=4, lora_alpha=8, target_modules=["qkv", "proj", "fc1", "fc2"])
-    theirs = peft.get_peft_model(copy.deepcopy(model), config).train()
-    ours = s2a.baseline(model, "lora_all", rank=4, alpha=8)
-    ours.head.requires_grad_(False)
-    ours.train()
-    mine = {n: p for n, p in ours.named_parameters() if p.requires_grad}
-    other = {n: p for n, p in theirs.named_parameters() if p.requires_grad}
-    # peft also matches patch_embed.proj, a convolution, by its name.
-    other = {n: p for n, p in other.items() if "patch_embed" not in n}
-    assert [p.shape for p in mine.values()] == [p.shape for p in other.values()]
-    with torch.no_grad():
-        for a, b in zip(mine.values(), other.values(), strict=True):
-            b.normal_()
-            a.copy_(b)
-    ours(x).square().mean().backward()
-    theirs(x).square().mean().backward()
-    assert torch.allclose(ours(x), theirs(x), atol=1e-5)
-    for a, b in zip(mine.values(), other.values(), strict=True):
-        assert torch.allclose(a.grad, b.grad, rtol=1e-4, atol=1e-6)
+    theirs = s2a.baseline(model, method, rank=4, alpha=5).train()
+    assert torch.equal(theirs(x), model.train()(x))
+    hand, weights = s2a.baseline(model, "linear_probe").train(), {}
+    for i, block in enumerate(theirs.blocks):
+        for name in layers:
+            owner, ours = (
+                getattr(b, "mlp" if "fc" in name else "attn") for b in (block, hand.blocks[i])
+            )
+            added = getattr(owner, name)
+            a, b = added.lora_A["default"].weight, added.lora_B["default"].weight
+            nn.init.normal_(b)
+            setattr(ours, name, LoRAByHand(getattr(ours, name), a.detach(), b.detach(), 5 / 4))
+            weights |= {f"{i}.{name}.a": (a, getattr(ours, name).a)}
+            weights |= {f"{i}.{name}.b": (b, getattr(ours, name).b)}
+    assert len(weights) == 2 * len(layers) * len(model.blocks)
+    trained = {id(p) for p in theirs.parameters() if p.requires_grad}
+    assert trained == {id(a) for a, _ in weights.values()} | {
+        id(p) for p in theirs.head.parameters()
+    }
+    assert torch.allclose(theirs(x), hand(x), atol=1e-5)
+    for net in (theirs, hand):
+        net(x).square().mean().backward()
+    for name, (a, b) in weights.items():
+        assert torch.allclose(a.grad, b.grad, rtol=1e-4, atol=1e-6), name
     tokens = torch.randn(2, 17, 192, requires_grad=True)
     kept = [
         saved_activations(lambda net=net: net.blocks[1](tokens * 1), model=net).total
-        for net in (ours, theirs.base_model.model)
+        for net in (theirs, hand)
     ]
     assert kept[0] == kept[1]
 

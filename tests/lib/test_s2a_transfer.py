@@ -12,7 +12,7 @@ import torch
 from safetensors import safe_open
 from timm.models.vision_transformer import VisionTransformer
 
-from course_lib import assets, s2a, training
+from course_lib import assets, measure, s2a, training
 from course_lib.s2a import pretrain
 
 
@@ -30,9 +30,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def task():
-    return s2a.digits_task(s2a.TARGET_CLASSES, "train"), s2a.digits_task(
-        s2a.TARGET_CLASSES, "val", "test"
-    )
+    return s2a.transfer_task()
 
 
 # ---------------------------------------------------------------- the checkpoint and its script
@@ -157,6 +155,44 @@ def test_the_network_and_the_random_state_stay_as_they_were(model, task, quick):
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert first.accuracy == again.accuracy
     assert first.trainable == quick["s2a"].trainable - 2 * 4 * (17 + 64)
+
+
+def test_a_run_by_names_is_the_same_run(model, task):
+    row = s2a.transfer_run("linear_probe", 1, epochs=1)
+    run = s2a.transfer(assets.model(NAME), "linear_probe", *task, epochs=1, seed=1)
+    assert (row["accuracy"], row["kept_bytes"], row["trainable"]) == (
+        run.accuracy,
+        run.kept_bytes,
+        run.trainable,
+    )
+    assert row["trainable"] == 325 and row["seconds"] > 0
+
+
+def test_a_thousand_pictures_of_a_larger_task(monkeypatch):
+    """Full scale takes 1,000 random pictures of each split of a data set, at 224 pixels."""
+    asked = []
+
+    def load(name, *, split, size):
+        asked.append((name, split, size))
+        labels = torch.arange(1200) % 7
+        images = labels.to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 3, 2, 2).clone()
+        return assets.Pictures(images, labels, list("abcdefg"), [""] * 1200, "")
+
+    monkeypatch.setattr(assets, "load", load)
+    (inputs, labels), test = s2a.transfer_task("cifar100")
+    assert asked == [("cifar100", "train", 224), ("cifar100", "test", 224)]
+    assert inputs.shape == (1000, 3, 2, 2) and len(test[1]) == 1000
+    pixels = labels.to(torch.uint8).view(-1, 1, 1, 1)
+    assert torch.equal(inputs[:, :1, :1, :1], assets.to_input(pixels))
+    assert labels.unique().tolist() == list(range(7)) and not torch.equal(labels, labels.sort()[0])
+
+
+def test_a_step_of_every_method_trains(model, task):
+    for method in ("full", "s2a"):
+        step = s2a.transfer_step(model, method, task[0], batch_size=4)
+        assert measure.peak_memory(step).total > 0, method
+    with pytest.raises(ValueError, match="Unknown method 'lora'"):
+        s2a.transfer_step(model, "lora", task[0])
 
 
 def test_an_unknown_method_or_option(model, task):

@@ -218,3 +218,19 @@ def test_bad_input_is_refused_in_words(settings, message):
 def test_nothing_to_train():
     with pytest.raises(ValueError, match="requires_grad_"):
         training.fit(network().requires_grad_(False), blobs(), epochs=1, progress=False)
+
+
+def test_one_step_trains_what_asks_for_gradients_each_time_it_is_called():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 3)).eval()
+    model[0].requires_grad_(False)
+    x, y = torch.randn(6, 4), torch.tensor([0, 1, 2, 0, 1, 2])
+    seen = [model[2].weight.detach().clone()]
+    step = training.one_step(model, x, y, lr=0.01)
+    assert model.training
+    for _ in range(2):
+        assert step() is None
+        seen.append(model[2].weight.detach().clone())
+        assert all(p.grad is None for p in model.parameters())
+    assert not torch.equal(seen[0], seen[1]) and not torch.equal(seen[1], seen[2])
+    assert (seen[1] - seen[0]).abs().max() <= 0.0101
