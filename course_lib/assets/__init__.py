@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from course_lib.assets._load import load
     from course_lib.assets._models import model
     from course_lib.assets._pictures import Pictures, to_input
+    from course_lib.assets._text import text
 
 
 __all__ = [
@@ -30,10 +31,17 @@ __all__ = [
     "names",
     "path",
     "status",
+    "text",
     "to_input",
 ]
 
-_LATE = {"Pictures": "_pictures", "load": "_load", "model": "_models", "to_input": "_pictures"}
+_LATE = {
+    "Pictures": "_pictures",
+    "load": "_load",
+    "model": "_models",
+    "text": "_text",
+    "to_input": "_pictures",
+}
 
 
 def __getattr__(name: str) -> Any:
