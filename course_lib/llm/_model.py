@@ -152,6 +152,9 @@ class TinyLM(nn.Module):
     Weights start as torch starts them. They depend on torch's random state: seed it before.
     """
 
+    cos: Tensor
+    sin: Tensor
+
     def __init__(self, config: LMConfig | None = None) -> None:
         super().__init__()
         self.config = config = LMConfig() if config is None else config
