@@ -7,6 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from course_lib import mobiletl, plotting
+from course_lib.lab.pareto import draw_panel, in_words
 from course_lib.measure import MiB
 
 
@@ -127,77 +128,23 @@ def draw_block(data: Mapping[str, list]) -> Figure:
     return fig
 
 
-def pareto(
+def compare_methods(
     tasks: Mapping[str, Sequence[Mapping[str, Any]]], title: str, arrow: tuple[str, str]
 ) -> Figure:
     """Draw accuracy against kept MiB, one panel per task; the area of a point is its FLOPs.
 
     A row holds `method`, `accuracy` (one value in % per seed), `kept` (bytes) and `flops` of a
-    step. The dashed line joins the points that no other point beats in both memory and accuracy.
-    An arrow leads from the first to the second of the methods in `arrow`.
+    step. An arrow leads from the first to the second of the methods in `arrow`.
     """
-    alt = f"{title}. " + " ".join(
-        f"{task}: "
-        + "; ".join(f"{r['method']} {_mean(r):.1f} % at {r['kept'] / MiB:.2f} MiB" for r in rows)
-        + "."
-        for task, rows in tasks.items()
-    )
+    alt = f"{title}. " + " ".join(f"{task}: {in_words(rows)}." for task, rows in tasks.items())
     methods = list(dict.fromkeys(row["method"] for rows in tasks.values() for row in rows))
     width = 4.6 * len(tasks)
     with plotting.figure(alt=alt, width=width, height=4.6, cols=len(tasks)) as (fig, _):
         for axes, (task, rows) in zip(fig.axes, tasks.items(), strict=True):
-            _panel(axes, rows, methods)
-            _saving(axes, {row["method"]: row for row in rows}, arrow)
+            draw_panel(axes, rows, methods, size="flops", arrow=arrow)
             axes.set(title=task, xlabel="kept for backward [MiB], batch 8")
         fig.axes[0].set_ylabel("test accuracy [%], mean and range of seeds")
         handles, names = fig.axes[0].get_legend_handles_labels()
         fig.legend(handles, names, loc="outside lower center", ncols=5, markerscale=0.7)
         fig.suptitle(title, fontweight="bold", fontsize=12)
     return fig
-
-
-def _panel(axes: Any, rows: Sequence[Mapping[str, Any]], methods: Sequence[str]) -> None:
-    most = max(row["flops"] for row in rows)
-    front = sorted((r for r in rows if not _beaten(r, rows)), key=lambda r: r["kept"])
-    line = dict(color="0.6", linestyle="--", linewidth=1.2, zorder=1)
-    axes.plot([r["kept"] / MiB for r in front], [_mean(r) for r in front], **line)
-    for row in rows:
-        x, y, i = row["kept"] / MiB, _mean(row), methods.index(row["method"])
-        low, high = min(row["accuracy"]), max(row["accuracy"])
-        axes.errorbar(
-            x, y, [[y - low], [high - y]], color="0.3", capsize=3, linewidth=1.2, zorder=2
-        )
-        style = dict(color=plotting.PALETTE[i], marker=plotting.MARKERS[i], edgecolor="black")
-        area = 40 + 340 * row["flops"] / most
-        axes.scatter(x, y, area, alpha=0.85, zorder=3, label=row["method"], **style)
-    right = max(row["kept"] for row in rows) / MiB
-    axes.set_xlim(-0.08 * right, 1.15 * right)
-
-
-def _saving(axes: Any, rows: Mapping[str, Mapping[str, Any]], arrow: tuple[str, str]) -> None:
-    """Draw the arrow above all points, with the share of bytes that is saved."""
-    start, end = (rows[name]["kept"] / MiB for name in arrow)
-    low = min(min(row["accuracy"]) for row in rows.values())
-    high = max(max(row["accuracy"]) for row in rows.values())
-    height = high + 0.08 * (high - low)
-    axes.annotate(
-        "",
-        xy=(end, height),
-        xytext=(start, height),
-        arrowprops=dict(arrowstyle="-|>", color="black", linewidth=1.6),
-    )
-    words = dict(ha="center", va="bottom", fontweight="bold", fontsize=10)
-    axes.text((start + end) / 2, height, f"{100 * (end / start - 1):+.0f} % bytes", **words)
-    axes.set_ylim(low - 0.06 * (high - low), high + 0.22 * (high - low))
-
-
-def _beaten(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> bool:
-    return any(
-        other["kept"] <= row["kept"] and _mean(other) > _mean(row)
-        for other in rows
-        if other is not row
-    )
-
-
-def _mean(row: Mapping[str, Any]) -> float:
-    return sum(row["accuracy"]) / len(row["accuracy"])

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from course_lib import plotting, s2a
+from course_lib.lab.pareto import draw_panel, in_words
 from course_lib.measure import MiB
 
 
@@ -215,62 +216,18 @@ def sensitivity(error: Mapping[str, Mapping[int, float]], title: str) -> Figure:
     return fig
 
 
-def pareto(
+def compare_methods(
     rows: Sequence[Mapping[str, Any]], title: str, arrow: tuple[str, str], batch: int
 ) -> Figure:
     """Draw accuracy against kept MiB; a point's area is the number of trained weights.
 
-    A row holds `method`, `accuracy` (one value in % per seed), `kept` (bytes) and `trained`. The
-    dashed line joins the points that no other point beats in both directions. An arrow leads from
-    the first to the second of the methods in `arrow`.
+    A row holds `method`, `accuracy` (one value in % per seed), `kept` (bytes) and `trained`. An
+    arrow leads from the first to the second of the methods in `arrow`.
     """
-    alt = f"{title}. " + "; ".join(
-        f"{r['method']} {_mean(r):.1f} % at {r['kept'] / MiB:.2f} MiB" for r in rows
-    )
-    most = max(row["trained"] for row in rows)
-    with plotting.figure(alt=alt + ".", width=7.6, height=4.4) as (fig, axes):
-        front = sorted((r for r in rows if not _beaten(r, rows)), key=lambda r: r["kept"])
-        line = dict(color="0.6", linestyle="--", linewidth=1.2, zorder=1)
-        axes.plot([r["kept"] / MiB for r in front], [_mean(r) for r in front], **line)
-        for i, row in enumerate(rows):
-            x, y = row["kept"] / MiB, _mean(row)
-            low, high = min(row["accuracy"]), max(row["accuracy"])
-            axes.errorbar(
-                x, y, [[y - low], [high - y]], color="0.3", capsize=3, linewidth=1.2, zorder=2
-            )
-            place = i % len(plotting.PALETTE)
-            style = dict(color=plotting.PALETTE[place], marker=plotting.MARKERS[place])
-            area = 50 + 300 * row["trained"] / most
-            axes.scatter(x, y, area, edgecolor="black", zorder=3, label=row["method"], **style)
-        _saving(axes, {row["method"]: row for row in rows}, arrow)
-        right = max(row["kept"] for row in rows) / MiB
-        axes.set_xlim(-0.05 * right, 1.1 * right)
+    with plotting.figure(alt=f"{title}. {in_words(rows)}.", width=8, height=5.2) as (fig, axes):
+        methods = [row["method"] for row in rows]
+        draw_panel(axes, rows, methods, size="trained", arrow=arrow)
         axes.set(xlabel=f"kept for backward [MiB], batch {batch}", title=title)
         axes.set_ylabel("test accuracy [%], mean and range of seeds")
         fig.legend(loc="outside lower center", ncols=4, markerscale=0.7)
     return fig
-
-
-def _saving(axes: Any, rows: Mapping[str, Mapping[str, Any]], arrow: tuple[str, str]) -> None:
-    """Draw the arrow above all points, with the share of bytes that is saved."""
-    start, end = (rows[name]["kept"] / MiB for name in arrow)
-    low = min(min(row["accuracy"]) for row in rows.values())
-    high = max(max(row["accuracy"]) for row in rows.values())
-    height = high + 0.08 * (high - low)
-    arrows = dict(arrowstyle="-|>", color="black", linewidth=1.6)
-    axes.annotate("", xy=(end, height), xytext=(start, height), arrowprops=arrows)
-    words = dict(ha="center", va="bottom", fontweight="bold", fontsize=10)
-    axes.text((start + end) / 2, height, f"{100 * (end / start - 1):+.0f} % bytes", **words)
-    axes.set_ylim(low - 0.06 * (high - low), high + 0.2 * (high - low))
-
-
-def _beaten(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> bool:
-    return any(
-        other["kept"] <= row["kept"] and _mean(other) > _mean(row)
-        for other in rows
-        if other is not row
-    )
-
-
-def _mean(row: Mapping[str, Any]) -> float:
-    return sum(row["accuracy"]) / len(row["accuracy"])

@@ -574,7 +574,7 @@ measure.table(
 # A point's area is the FLOPs of its step, so a large point computes more.
 
 # %% tags=["cover"]
-picture = figures10.pareto(
+picture = figures10.compare_methods(
     results,
     title="The same blocks are trained, in a third of the memory",
     arrow=(METHODS[0], "MobileTL (exact)"),

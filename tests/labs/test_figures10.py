@@ -73,7 +73,7 @@ def test_pareto_joins_only_what_nothing_beats():
         {"method": "ours", "accuracy": [90.0, 91.0], "kept": 3 * MiB, "flops": 10},
         {"method": "worse", "accuracy": [80.0, 81.0], "kept": 7 * MiB, "flops": 8},
     ]
-    figure = figures10.pareto({"task": rows}, title="A title", arrow=("plain", "ours"))
+    figure = figures10.compare_methods({"task": rows}, title="A title", arrow=("plain", "ours"))
     (axes,) = figure.axes
     front = next(line for line in axes.lines if line.get_linestyle() == "--")
     assert list(front.get_xdata()) == [3, 8]

@@ -71,7 +71,7 @@ def test_pareto_joins_only_what_nothing_beats():
         {"method": "ours", "accuracy": [90.0, 91.0], "kept": 2 * MiB, "trained": 1},
         {"method": "worse", "accuracy": [80.0, 81.0], "kept": 7 * MiB, "trained": 2},
     ]
-    figure = figures11.pareto(rows, title="A title", arrow=("plain", "ours"), batch=8)
+    figure = figures11.compare_methods(rows, title="A title", arrow=("plain", "ours"), batch=8)
     (axes,) = figure.axes
     front = next(line for line in axes.lines if line.get_linestyle() == "--")
     assert list(front.get_xdata()) == [2, 8]
