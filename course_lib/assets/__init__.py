@@ -1,8 +1,8 @@
 """Models and data sets by name: verified, kept in one cache, usable offline.
 
-The table `data/assets.toml` says what there is. `load` and `model` return tensors and networks;
-`path` and `fetch` work on files. PyTorch is imported only when `load`, `model`, `to_input` or
-`Pictures` is used.
+The table `data/assets.toml` says what there is. `load` and `text` return data, `model` and
+`language_model` networks, `tokenizer` what goes with the latter; `path` and `fetch` work on files.
+PyTorch is imported only when a tensor or a network is asked for.
 """
 
 import importlib
@@ -14,6 +14,7 @@ from course_lib.assets._manifest import names
 
 
 if TYPE_CHECKING:
+    from course_lib.assets._language import language_model, tokenizer
     from course_lib.assets._load import load
     from course_lib.assets._models import model
     from course_lib.assets._pictures import Pictures, to_input
@@ -26,6 +27,7 @@ __all__ = [
     "Pictures",
     "Status",
     "fetch",
+    "language_model",
     "load",
     "model",
     "names",
@@ -33,14 +35,17 @@ __all__ = [
     "status",
     "text",
     "to_input",
+    "tokenizer",
 ]
 
 _LATE = {
     "Pictures": "_pictures",
+    "language_model": "_language",
     "load": "_load",
     "model": "_models",
     "text": "_text",
     "to_input": "_pictures",
+    "tokenizer": "_language",
 }
 
 

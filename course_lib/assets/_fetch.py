@@ -91,7 +91,7 @@ def _at_hand(source: Source) -> Path | None:
 def _obtain(asset: Asset, progress: bool) -> Path:
     """Return the verified file, after fetching it if need be."""
     if asset.hub:
-        verb = "model" if asset.kind == "model" else "load"
+        verb = {"model": "model", "language model": "language_model"}.get(asset.kind, "load")
         raise AssetError(
             f"{asset.name} is no single file, {asset.hub} keeps it; "
             f"use assets.{verb}({asset.name!r})."

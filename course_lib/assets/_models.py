@@ -19,7 +19,7 @@ from course_lib._paths import cache_dir
 from course_lib.assets._errors import AssetError, AssetWarning, unknown
 from course_lib.assets._fetch import path
 from course_lib.assets._manifest import manifest, names
-from course_lib.assets._store import sha256_of
+from course_lib.assets._store import intact
 
 
 LITE0 = "efficientnet_lite0"
@@ -114,7 +114,7 @@ def _hub_file(name: str, repository: str, filename: str) -> Path:
     folder = cache_dir() / "hub"
     try:
         file = Path(hf_hub_download(repository, filename, cache_dir=folder, local_files_only=True))
-        if _intact(file):
+        if intact(file):
             return file
         warnings.warn(f"{file} is damaged; fetching it again.", AssetWarning, stacklevel=4)
         damaged = True
@@ -128,12 +128,6 @@ def _hub_file(name: str, repository: str, filename: str) -> Path:
             f"Cannot fetch {name}: {filename} of {repository} is {state} in {folder}; "
             "connect to the internet and run this again."
         ) from error
-    if not _intact(file):
+    if not intact(file):
         raise AssetError(f"{file} has a wrong sha256; delete it and run this again.")
     return file
-
-
-def _intact(file: Path) -> bool:
-    """Compare with the sha256 that names a large file in the hub's cache, where that has links."""
-    digest = file.resolve().name
-    return len(digest) != 64 or sha256_of(file.resolve()) == digest
