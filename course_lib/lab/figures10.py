@@ -137,11 +137,12 @@ def compare_methods(
     step. An arrow leads from the first to the second of the methods in `arrow`.
     """
     alt = f"{title}. " + " ".join(f"{task}: {in_words(rows)}." for task, rows in tasks.items())
-    methods = list(dict.fromkeys(row["method"] for rows in tasks.values() for row in rows))
+    methods = dict.fromkeys(row["method"] for rows in tasks.values() for row in rows)
+    styles = dict(zip(methods, zip(plotting.PALETTE, plotting.MARKERS, strict=True), strict=False))
     width = 4.6 * len(tasks)
     with plotting.figure(alt=alt, width=width, height=4.6, cols=len(tasks)) as (fig, _):
         for axes, (task, rows) in zip(fig.axes, tasks.items(), strict=True):
-            draw_panel(axes, rows, methods, size="flops", arrow=arrow)
+            draw_panel(axes, rows, styles, size="flops", arrow=arrow)
             axes.set(title=task, xlabel="kept for backward [MiB], batch 8")
         fig.axes[0].set_ylabel("test accuracy [%], mean and range of seeds")
         handles, names = fig.axes[0].get_legend_handles_labels()

@@ -219,15 +219,24 @@ def sensitivity(error: Mapping[str, Mapping[int, float]], title: str) -> Figure:
 def compare_methods(
     rows: Sequence[Mapping[str, Any]], title: str, arrow: tuple[str, str], batch: int
 ) -> Figure:
-    """Draw accuracy against kept MiB; a point's area is the number of trained weights.
+    """Draw accuracy against what training adds to memory; a point's area is its step time.
 
-    A row holds `method`, `accuracy` (one value in % per seed), `kept` (bytes) and `trained`. An
-    arrow leads from the first to the second of the methods in `arrow`.
+    A row holds `method`, `family` (one color each), `accuracy` (one value in % per seed), `kept`
+    (bytes), `trained` and `time`. A trained weight adds a gradient and two moments of Adam, 12
+    bytes. An arrow leads from the first to the second of the methods in `arrow`.
     """
+    rows = [{**row, "kept": row["kept"] + 12 * row["trained"]} for row in rows]
+    families: dict[str, list[str]] = {}
+    for row in rows:
+        families.setdefault(row["family"], []).append(row["method"])
+    styles = {
+        method: (color, marker)
+        for color, methods in zip(plotting.PALETTE, families.values(), strict=False)
+        for method, marker in zip(methods, plotting.MARKERS, strict=False)
+    }
     with plotting.figure(alt=f"{title}. {in_words(rows)}.", width=8, height=5.2) as (fig, axes):
-        methods = [row["method"] for row in rows]
-        draw_panel(axes, rows, methods, size="trained", arrow=arrow)
-        axes.set(xlabel=f"kept for backward [MiB], batch {batch}", title=title)
+        draw_panel(axes, rows, styles, size="time", arrow=arrow)
+        axes.set(xlabel=f"kept for backward, gradients, Adam [MiB], batch {batch}", title=title)
         axes.set_ylabel("test accuracy [%], mean and range of seeds")
-        fig.legend(loc="outside lower center", ncols=4, markerscale=0.7)
+        fig.legend(loc="outside lower center", ncols=4, markerscale=0.6)
     return fig

@@ -3,9 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from matplotlib.axes import Axes
-
-from course_lib import plotting
 from course_lib.measure import MiB
 
 
@@ -23,36 +20,36 @@ def mean(row: Row) -> float:
 
 
 def draw_panel(
-    axes: Axes, rows: Sequence[Row], methods: Sequence[str], *, size: str, arrow: tuple[str, str]
+    axes: Any,
+    rows: Sequence[Row],
+    styles: Mapping[str, tuple[str, str]],
+    *,
+    size: str,
+    arrow: tuple[str, str],
 ) -> None:
     """Draw accuracy against kept MiB; the area of a point grows with the column `size`.
 
-    A row holds `method`, `accuracy` (one value in % per seed), `kept` (bytes) and `size`. A method
-    has the color and the marker of its place in `methods`. The dashed line joins the points that
-    no other point beats in both directions. An arrow leads from the first to the second method in
-    `arrow`, and says what share of the bytes is saved.
+    A row holds `method`, `accuracy` (one value in % per seed), `kept` (bytes) and `size`; `styles`
+    holds the color and the marker of each method. The dashed line joins the points that no other
+    point beats in both directions. An arrow leads from the first to the second method in `arrow`,
+    and says what share of the bytes is saved.
     """
     front = sorted((row for row in rows if not _beaten(row, rows)), key=lambda row: row["kept"])
     line = dict(color="0.6", linestyle="--", linewidth=1.2, zorder=1)
     axes.plot([row["kept"] / MiB for row in front], [mean(row) for row in front], **line)
     most = max(row[size] for row in rows)
     for row in rows:
-        x, y, place = row["kept"] / MiB, mean(row), methods.index(row["method"])
+        x, y, (color, marker) = row["kept"] / MiB, mean(row), styles[row["method"]]
         reach = [[y - min(row["accuracy"])], [max(row["accuracy"]) - y]]
         axes.errorbar(x, y, reach, color="0.3", capsize=3, linewidth=1.2, zorder=2)
-        rounds, color = divmod(place, len(plotting.PALETTE))  # a second round has other markers
-        marker = plotting.MARKERS[(color + rounds) % len(plotting.MARKERS)]
-        style = dict(color=plotting.PALETTE[color], marker=marker)
-        area = 40 + 340 * row[size] / most
-        axes.scatter(
-            x, y, area, alpha=0.85, edgecolor="black", zorder=3, label=row["method"], **style
-        )
+        point = dict(color=color, marker=marker, edgecolor="black", label=row["method"])
+        axes.scatter(x, y, 40 + 340 * row[size] / most, alpha=0.85, zorder=3, **point)
     right = max(row["kept"] for row in rows) / MiB
     axes.set_xlim(-0.08 * right, 1.15 * right)
     _draw_arrow(axes, rows, arrow)
 
 
-def _draw_arrow(axes: Axes, rows: Sequence[Row], arrow: tuple[str, str]) -> None:
+def _draw_arrow(axes: Any, rows: Sequence[Row], arrow: tuple[str, str]) -> None:
     """Draw the arrow above all points."""
     kept = {row["method"]: row["kept"] / MiB for row in rows}
     start, end = (kept[name] for name in arrow)

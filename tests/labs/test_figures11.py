@@ -65,17 +65,26 @@ def test_the_code_of_the_derivative_does_not_see_outliers():
     assert "relative error" in figures11.draw_code(wild).axes[0].get_title()
 
 
-def test_pareto_joins_only_what_nothing_beats():
+def test_methods_are_compared_by_all_that_training_adds():
+    many = MiB // 12  # their gradients and Adam's moments fill one MiB
     rows = [
-        {"method": "plain", "accuracy": [90.0, 92.0], "kept": 8 * MiB, "trained": 10},
-        {"method": "ours", "accuracy": [90.0, 91.0], "kept": 2 * MiB, "trained": 1},
-        {"method": "worse", "accuracy": [80.0, 81.0], "kept": 7 * MiB, "trained": 2},
+        {"method": "plain", "family": "all", "accuracy": [90.0, 92.0], "kept": 7 * MiB}
+        | {"trained": many, "time": 1.0},
+        {"method": "ours", "family": "few", "accuracy": [90.0, 91.0], "kept": 2 * MiB}
+        | {"trained": 0, "time": 1.2},
+        {"method": "worse", "family": "few", "accuracy": [80.0, 81.0], "kept": 7 * MiB}
+        | {"trained": 0, "time": 0.5},
     ]
     figure = figures11.compare_methods(rows, title="A title", arrow=("plain", "ours"), batch=8)
     (axes,) = figure.axes
     front = next(line for line in axes.lines if line.get_linestyle() == "--")
-    assert list(front.get_xdata()) == [2, 8]
+    assert list(front.get_xdata()) == pytest.approx([2, 8], rel=1e-5)
     assert any("-75 % bytes" in text.get_text() for text in axes.texts)
+    names = [row["method"] for row in rows]
+    points = {c.get_label(): c for c in axes.collections if c.get_label() in names}
+    colors = {name: tuple(c.get_facecolor()[0][:3]) for name, c in points.items()}
+    assert colors["ours"] == colors["worse"] != colors["plain"]
+    assert points["ours"].get_sizes() > points["plain"].get_sizes() > points["worse"].get_sizes()
 
 
 def test_the_other_figures_are_drawn():
