@@ -20,6 +20,7 @@ class Folder:
     """
 
     def __init__(self, place: Path, experiment: str) -> None:
+        place.mkdir(parents=True, exist_ok=True)
         self.place, self.experiment = place, experiment
 
     def load(self, setting: Setting) -> Rows | None:

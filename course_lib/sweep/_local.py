@@ -6,15 +6,13 @@ own run only.
 """
 
 import signal
+import warnings
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from typing import Any
 
-from course_lib.sweep._run import THREAD_NAMES, Outcome, Setting, last_line, run
-
-
-DIED = "The process of this run died. Often the memory was too small: try fewer workers."
+from course_lib.sweep._run import DIED, THREAD_NAMES, Outcome, Setting, last_line_sent, run
 
 
 def outcomes(
@@ -43,10 +41,9 @@ def outcomes(
                 place, (number, setting) = idle.pop(), waiting.popleft()
                 future = pools[place].submit(run, experiment, setting, taken, threads)
                 busy[future] = number, place
-            for future in wait(busy, return_when=FIRST_COMPLETED).done:
+            for future in _finished(busy):
                 number, place = busy.pop(future)
-                error = future.exception()
-                if isinstance(error, BrokenExecutor):
+                if isinstance(future.exception(), BrokenExecutor):
                     pools[place].shutdown(kill_workers=True)
                     pools[place] = worker()
                 idle.append(place)
@@ -56,14 +53,23 @@ def outcomes(
             pool.shutdown(kill_workers=True)
 
 
+def _finished(busy: Iterable[Future]) -> set[Future]:
+    with warnings.catch_warnings():
+        # loky replaces a worker that grew by 300 MB, between two runs; it warns of that.
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
+        return wait(busy, return_when=FIRST_COMPLETED).done
+
+
 def _leave_ctrl_c_to_the_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _outcome(future: Future) -> Outcome:
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
     error = future.exception()
     if error is None:
         return future.result()
-    if isinstance(error, BrokenExecutor):
+    if isinstance(error, TerminatedWorkerError):
         return Outcome(error=DIED)
-    return Outcome(error=last_line(error))
+    return Outcome(error=last_line_sent(error))

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Generator
 from typing import Any
 
-from course_lib.sweep._run import Outcome, Setting, last_line, run
+from course_lib.sweep._run import DIED, Outcome, Setting, last_line_sent, run
 
 
 OBJECTS = 256 * 2**20  # bytes of the shared memory of a Ray started here; rows are small
@@ -28,7 +28,7 @@ def outcomes(
         os.environ.setdefault(name, value)  # before Ray is imported
     try:
         import ray
-        from ray.exceptions import RayError
+        from ray.exceptions import OutOfMemoryError, RayError, WorkerCrashedError
     except ImportError as error:
         raise ImportError(
             'engine="ray" needs Ray, which is not installed: pip install "small-memory[cluster]"'
@@ -52,8 +52,10 @@ def outcomes(
                 number = flying.pop(done)
                 try:
                     outcome = ray.get(done)
+                except (WorkerCrashedError, OutOfMemoryError):
+                    outcome = Outcome(error=DIED)
                 except RayError as error:
-                    outcome = Outcome(error=_short(error))
+                    outcome = Outcome(error=last_line_sent(error))
                 yield number, outcome
     finally:
         for left in flying:
@@ -78,7 +80,3 @@ def _connect(workers: int | None, threads: int) -> None:
             include_dashboard=False,
             **quiet,
         )
-
-
-def _short(error: Exception) -> str:
-    return last_line(error)

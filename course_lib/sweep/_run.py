@@ -2,7 +2,6 @@
 
 import os
 import sys
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,8 @@ from course_lib.sweep._plain import plain_items
 
 Setting = dict[str, Any]
 Rows = list[dict[str, Any]]
+THREAD_NAMES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+DIED = "The process of this run died. Often the memory was too small: try fewer workers."
 
 
 @dataclass(frozen=True)
@@ -40,14 +41,15 @@ def run(
         return Outcome(error=last_line(error))
 
 
-THREAD_NAMES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-
-
 def last_line(error: BaseException) -> str:
-    """Return the last line of the traceback of `error`: its kind and its message."""
-    error.__notes__ = []
-    text = "".join(traceback.format_exception_only(error))
+    """Return the last line of the traceback of `error`: its kind and its message, in one line."""
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return " ".join(text.split())
+
+
+def last_line_sent(error: BaseException) -> str:
+    """Return the last line of the traceback that another process sent as the text of `error`."""
+    return str(error.__cause__ or error).strip('\n" ').splitlines()[-1]
 
 
 def _rows(result: Any, taken: frozenset[str]) -> Rows:

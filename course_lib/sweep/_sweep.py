@@ -1,5 +1,6 @@
 """`sweep`: one experiment, many settings, one table."""
 
+import inspect
 import itertools
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
@@ -11,7 +12,7 @@ from course_lib.sweep import _local
 from course_lib.sweep._folder import Folder, fingerprint
 from course_lib.sweep._plain import plain_items
 from course_lib.sweep._progress import Progress
-from course_lib.sweep._run import Outcome, Setting
+from course_lib.sweep._run import Outcome, Setting, last_line
 
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def sweep(
     runs only what is missing or failed. A file is known by the experiment's qualified name and
     its setting, not by its code: after a change of the code take another folder.
     `engine`: "local" for processes of this machine. "ray" for the cluster that `RAY_ADDRESS`
-    names, or without one for a Ray that starts here and ends with the sweep.
+    names, where course_lib must be installed too; without one, for a Ray that starts here and
+    ends with the sweep. A Ray that you started with `ray.init` is used as it is.
     `workers`: at most so many runs at once; None for as many as the CPUs carry.
     `threads`: threads of torch in each run, and the CPUs that Ray reserves for it.
     An error in a run, or the death of its process, fails that run only.
@@ -72,8 +74,13 @@ def sweep(
     for name, value in (("workers", workers), ("threads", threads)):
         if value is not None and value < 1:
             raise ValueError(f"{name} is {value}; take at least 1.")
+    if isinstance(settings, Mapping):
+        raise TypeError("settings is one dict; give a list of them, as grid(...) makes it.")
     given = [dict(setting) for setting in settings]
+    if not given:
+        raise ValueError("settings is empty: there is nothing to run.")
     known = _checked(given)
+    _check_experiment(experiment, given)
     taken = frozenset(name for setting in known for name in setting)
     kept = None if folder is None else Folder(Path(folder), _name(experiment))
     found: dict[int, Outcome] = {}
@@ -117,6 +124,24 @@ def _checked(settings: list[Setting]) -> list[Setting]:
         if first != number:
             raise ValueError(f"Settings {first} and {number} are the same: {known[-1]}.")
     return known
+
+
+def _check_experiment(experiment: Callable[..., Any], settings: list[Setting]) -> None:
+    """Refuse what cannot be called with the settings, or cannot travel to another process."""
+    from joblib.externals.loky.backend.reduction import dumps
+
+    for number, setting in enumerate(settings):
+        try:
+            inspect.signature(experiment).bind(**setting)
+        except TypeError as error:
+            raise TypeError(f"Setting {number} does not fit the experiment: {error}.") from error
+    try:
+        dumps(experiment)
+    except Exception as error:  # any object may refuse in any way
+        raise TypeError(
+            f"The experiment cannot be sent to another process: {last_line(error)}. "
+            "Make inside it what it needs, such as open files and locks."
+        ) from error
 
 
 def _name(experiment: Callable[..., Any]) -> str:
