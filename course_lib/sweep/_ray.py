@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -39,13 +40,13 @@ def outcomes(
         _connect(workers, threads)
     flying = {}
     try:
-        task = ray.remote(num_cpus=threads, max_retries=0)(run)
+        task = ray.remote(num_cpus=threads, max_retries=0)(_task)
         sent, names = ray.put(experiment), iter(settings.items())
         limit = workers or len(settings)
         while True:
             while len(flying) < limit and (following := next(names, None)):
                 number, setting = following
-                flying[task.remote(sent, setting, taken, threads)] = number
+                flying[task.remote([sent], sys.path, setting, taken, threads)] = number
             if not flying:
                 break
             for done in ray.wait(list(flying), num_returns=1)[0]:
@@ -62,6 +63,16 @@ def outcomes(
             ray.cancel(left, force=True)
         if ours:
             ray.shutdown()
+
+
+def _task(
+    sent: list[Any], path: list[str], setting: Setting, taken: frozenset[str], threads: int
+) -> Outcome:
+    """Run with the caller's `sys.path`, which Ray does not hand on, as loky does."""
+    import ray
+
+    sys.path += [place for place in path if place not in sys.path]
+    return run(ray.get(sent[0]), setting, taken, threads)
 
 
 def _connect(workers: int | None, threads: int) -> None:
