@@ -5,7 +5,6 @@ positions, as in GPT-2, are the one alternative. The symbols are bytes, and 256 
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float, Int64
@@ -30,7 +29,7 @@ class LMConfig:
     width: int = 128
     heads: int = 4
     context: int = 128
-    positions: Literal["rotary", "learned"] = "rotary"
+    positions: str = "rotary"
     bos: bool = True
     vocab: int = 257
 

@@ -10,7 +10,7 @@ import math
 import platform
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Int64
@@ -115,7 +115,7 @@ def trajectory(
     blocks: int = 6,
     width: int = 128,
     heads: int = 4,
-    positions: Literal["rotary", "learned"] = "rotary",
+    positions: str = "rotary",
     bos: bool = True,
     seed: int = 0,
     steps: int = SCHEDULE_STEPS,

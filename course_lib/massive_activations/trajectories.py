@@ -3,7 +3,7 @@
     nice python -m course_lib.massive_activations.trajectories --folder runs --workers 2
 
 Nine architectures, two seeds each. All follow one schedule of 4000 steps; the reference goes to its
-end with the first seed, the others stop after 1000. Finished runs stay in `--folder`, so a second
+end with the first seed, the others stop after 800. Finished runs stay in `--folder`, so a second
 call runs only what is missing. Written are `trajectories.csv` with its versions beside it, and the
 trained reference. A table that other settings made is kept unless `--force` is given.
 """
@@ -62,18 +62,18 @@ VARIANTS: tuple[dict[str, Any], ...] = tuple(
     REFERENCE | change
     for change in (
         {},
-        {"positions": "learned"},
-        {"bos": False},
-        {"positions": "learned", "bos": False},
         {"blocks": 3},
+        {"blocks": 3, "positions": "learned"},
+        {"blocks": 3, "bos": False},
+        {"blocks": 3, "positions": "learned", "bos": False},
         {"blocks": 3, "heads": 8},
-        {"width": 64},
-        {"blocks": 12, "width": 64},
         {"blocks": 4, "width": 96},
+        {"blocks": 12, "width": 64},
+        {"width": 64},
     )
 )
 SEEDS = (0, 1)
-STEPS = 1000  # of all runs but the first
+STEPS = 800  # of all runs but the first
 DIGITS = 6  # significant ones in the table
 COLUMNS = [
     *("blocks", "width", "heads", "positions", "bos", "seed", "step", "block"),
