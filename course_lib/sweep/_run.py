@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,7 @@ def run(
 ) -> Outcome:
     """Call `experiment(**setting)`; an error becomes the outcome of this run.
 
+    What it prints is not shown: the runs would speak all at once.
     `taken` are the names of settings, which no result may bear. `threads` is for torch: through
     the environment where the experiment is still to import it, else by its own switch.
     """
@@ -36,7 +38,8 @@ def run(
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)
     try:
-        return Outcome(rows=_rows(experiment(**setting), taken))
+        with open(os.devnull, "w") as sink, redirect_stdout(sink), redirect_stderr(sink):
+            return Outcome(rows=_rows(experiment(**setting), taken))
     except (Exception, SystemExit) as error:
         return Outcome(error=last_line(error))
 

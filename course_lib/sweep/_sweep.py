@@ -66,7 +66,8 @@ def sweep(
     ends with the sweep. A Ray that you started with `ray.init` is used as it is.
     `workers`: at most so many runs at once; None for as many as the CPUs carry.
     `threads`: threads of torch in each run, and the CPUs that Ray reserves for it.
-    An error in a run, or the death of its process, fails that run only.
+    An error in a run, or the death of its process, fails that run only. What runs print is not
+    shown; to see it, call the experiment with one setting.
     Raises ValueError or TypeError for settings that cannot work, ImportError without Ray.
     """
     if engine not in ENGINES:

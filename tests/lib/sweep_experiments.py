@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -14,6 +15,8 @@ def square(base, seed=0):
 def moods(mood, marks):
     """What an experiment may do; leaves one mark per call in the folder `marks`."""
     (Path(marks) / f"{mood}-{time.monotonic_ns()}").touch()
+    print("noise", flush=True)
+    print("more noise", file=sys.stderr, flush=True)
     if mood == "raises":
         raise ArithmeticError("the loss\nis not a number")
     if mood == "dies":

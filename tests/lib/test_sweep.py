@@ -69,10 +69,11 @@ def test_grid():
         grid(a="text")
 
 
-def test_one_failed_run_does_not_lose_the_others(marks, tmp_path):
+def test_one_failed_run_does_not_lose_the_others(marks, tmp_path, capfd):
     settings = grid(mood=ALL, marks=[str(marks)])
     found = run(settings, moods, folder=tmp_path / "runs")
     check_moods(found, marks)
+    assert capfd.readouterr() == ("", "")
 
     for file in marks.iterdir():
         file.unlink()
