@@ -27,6 +27,7 @@ from course_lib.massive_activations._release import (
     read_excerpt,
     stats_table,
 )
+from course_lib.massive_activations._revisions import revision_run
 from course_lib.massive_activations._score import Fit, aic, r_squared
 from course_lib.massive_activations._shape_class import landmarks, shape_class
 
@@ -74,6 +75,7 @@ __all__ = [
     "random_curves",
     "read_excerpt",
     "recovery",
+    "revision_run",
     "shape_class",
     "stats_table",
     "to_eq9",

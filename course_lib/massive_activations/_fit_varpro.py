@@ -47,7 +47,7 @@ def fit_varpro(t: Real[np.ndarray, " steps"], y: Real[np.ndarray, " values"]) ->
     t, y = checked_series(t, y)
     end, mean, spread = t[-1], y.mean(), y.std()
     u, z = t / end, (y - mean) / spread
-    beta, tau0 = search(LAW, u, z)
+    beta, tau0 = search(LAW, u, z[None])[0]
     slope, A1, K = coefficients(columns14(u, beta, tau0), z)
     # c (1 - e)/β + A1 e log(1 + u/τ0) + K  ->  e (A1 log(u + τ0) + A2) + K'
     A2, K = -slope / beta - A1 * np.log(tau0), K + slope / beta
