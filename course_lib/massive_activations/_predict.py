@@ -72,17 +72,19 @@ def prediction_scores(
     return pandas.DataFrame(rows)
 
 
-def leak_target(table: "pandas.DataFrame", *, noise: float = 0.2, seed: int = 0) -> "pandas.Series":
-    """A target without any law: one standard normal number per model, plus small noise per block.
+def leak_target(table: "pandas.DataFrame", *, noise: float = 0.3, seed: int = 0) -> "pandas.Series":
+    """A target without any law: one random number per model, plus small noise per block.
 
-    Nothing about an unseen model can be known. A split that scores well on it rewards
-    recognizing the model. `noise` is the standard deviation of the noise.
+    The numbers are normal, shifted and scaled to mean 0 and variance 1 over the rows; `noise` is
+    the standard deviation of the noise. Nothing can be known about a model that was left out, so
+    a split that scores well here rewards recognizing the model.
     """
     import pandas
 
     random = np.random.default_rng(seed)
     names, codes = np.unique(table["model"].to_numpy(str), return_inverse=True)
-    values = random.standard_normal(len(names))[codes] + noise * random.standard_normal(len(table))
+    values = random.standard_normal(len(names))[codes]
+    values = (values - values.mean()) / values.std() + noise * random.standard_normal(len(table))
     return pandas.Series(values, index=table.index, name="target")
 
 
