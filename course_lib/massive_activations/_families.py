@@ -6,7 +6,7 @@ the ratio does not start at zero; and all are fitted by variable projection, as 
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Real
@@ -84,7 +84,7 @@ def compare_families(
     return table.sort_values("aic", ignore_index=True)
 
 
-def _response(u: Real[np.ndarray, " *steps"], omega: Number, zeta: Number) -> Real:
+def _response(u: Real[np.ndarray, " *steps"], omega: Any, zeta: Any) -> Any:
     """s(u) = 1 - (p exp(q u) - q exp(p u))/(p - q), with the roots p, q = ω(-ζ ± √(ζ² - 1))."""
     if np.all(zeta == 1):  # both roots are -ω: the limit
         return 1 - (1 + omega * u) * np.exp(-omega * u)

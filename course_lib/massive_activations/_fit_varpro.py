@@ -12,6 +12,7 @@ from jaxtyping import Float, Real
 from course_lib.massive_activations._forms import Eq14, law14
 from course_lib.massive_activations._project import (
     Columns,
+    Inner,
     Separable,
     coefficients,
     search,
@@ -19,7 +20,7 @@ from course_lib.massive_activations._project import (
 from course_lib.massive_activations._score import Fit, checked_series, scored
 
 
-def columns14(u: Float[np.ndarray, " steps"], beta: Real, tau0: Real) -> Columns:
+def columns14(u: Float[np.ndarray, " steps"], beta: Inner, tau0: Inner) -> Columns:
     """Two columns that span those of Eq. 14 beside a constant, without cancellation.
 
     (1 - exp(-β u))/β spans exp(-β u) and 1, also for β -> 0; and exp(-β u) log(1 + u/τ0) is

@@ -5,7 +5,7 @@ when the data fix them: once the peak and the decay after it are in the window, 
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, Real
@@ -15,7 +15,7 @@ from course_lib.massive_activations._fit_varpro import LAW, fit_varpro
 from course_lib.massive_activations._forms import Eq14, law14, to_eq9
 from course_lib.massive_activations._law import Eq9, Number
 from course_lib.massive_activations._peak import peak_time
-from course_lib.massive_activations._project import Columns, Separable, coefficients, search
+from course_lib.massive_activations._project import Columns, Inner, Separable, coefficients, search
 from course_lib.massive_activations._score import checked_series, r_squared
 from course_lib.massive_activations._shape_class import landmarks
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas
 
 
-def _columns(u: Float[np.ndarray, " steps"], beta: Any, tau0: Any) -> Columns:
+def _columns(u: Float[np.ndarray, " steps"], beta: Inner, tau0: Inner) -> Columns:
     """The two columns of Eq. 14 beside the constant."""
     decay = np.exp(-beta * u)
     return decay, decay * np.log1p(u / tau0)

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 
+Inner = Float[np.ndarray, "*grid 1"] | float  # a nonlinear parameter, broadcasts against u
 Columns = tuple[Float[np.ndarray, "*grid steps"], ...]
 ROUNDS = 40  # of the refinement; along a flat valley it would creep on for ever
 DIFFERENCE = 1e-6  # in log θ, for slopes by differences
@@ -28,7 +29,7 @@ class Separable:
     """
 
     basis: Callable[..., Columns]
-    grids: tuple[Float[np.ndarray, " values"], ...]
+    grids: tuple[Float[np.ndarray, " _"], ...]
     bounds: tuple[tuple[float, float], ...]
     constant: bool = True
 
