@@ -79,10 +79,15 @@ def pack_codes(codes: Shaped[Tensor, "..."], bits: int) -> UInt8[Tensor, " packe
     size = packed_size(codes.numel(), bits)
     if bits == 1:
         return pack_bits(codes.view(torch.bool))
-    first, *others = codes.reshape(-1).split(max(size, 1))
-    packed = first.clone()
-    for place, stretch in enumerate(others, 1):  # the last one may be shorter
-        packed[: len(stretch)].add_(stretch, alpha=1 << bits * place)
+    flat = codes.reshape(-1)
+    if bits == 8:
+        return flat.clone()
+    places = 8 // bits
+    if flat.numel() % places:
+        flat = F.pad(flat, (0, -flat.numel() % places))  # (n,) -> (places * size,)
+    packed, *others = flat.view(places, size).unbind()
+    for place, stretch in enumerate(others, 1):
+        packed = torch.add(packed, stretch, alpha=1 << bits * place)
     return packed
 
 
@@ -105,19 +110,19 @@ def unpack_codes(
             f"{packed.numel()} bytes do not hold codes of shape {tuple(shape)}: "
             f"{elements} codes of {bits} bits take {size} bytes."
         )
-    codes = torch.empty(elements, dtype=torch.uint8, device=packed.device)
-    for place, stretch in enumerate(codes.split(max(size, 1))):
-        source = packed[: len(stretch)]
-        if place:
-            source = torch.bitwise_right_shift(source, bits * place, out=stretch)
-        if place == 0 or place < 8 // bits - 1:  # above the last code there is nothing to cut off
-            torch.bitwise_and(source, (1 << bits) - 1, out=stretch)
-    return codes.view(shape)
+    shifts = torch.arange(0, 8, bits, dtype=torch.uint8, device=packed.device)
+    codes = (packed >> shifts[:, None]).bitwise_and_((1 << bits) - 1)  # (places, size)
+    return codes.view(-1)[:elements].view(shape)
+
+
+@torch.compiler.assume_constant_result
+def _words(device: torch.device) -> Int64[Tensor, "256"]:
+    """For each byte, the word whose eight bytes are the bits of that byte."""
+    return _table(device)
 
 
 @functools.cache
-def _words(device: torch.device) -> Int64[Tensor, "256"]:
-    """For each byte, the word whose eight bytes are the bits of that byte."""
+def _table(device: torch.device) -> Int64[Tensor, "256"]:
     byte = torch.arange(256)
     bits = torch.stack([byte >> j & 1 for j in range(8)], dim=1)
     return bits.to(torch.uint8).view(torch.int64).flatten().to(device)

@@ -77,7 +77,8 @@ def scaled_derivative(
 
     `source` is the input; for sigmoid and tanh it is the output.
     """
-    return activation_of(kind).backward(torch.full_like(source, scale), source)
+    constant = torch.full((), scale, dtype=source.dtype, device=source.device)
+    return activation_of(kind).backward(constant.expand_as(source), source)
 
 
 @functools.cache

@@ -13,6 +13,8 @@ import functools
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
+
 from course_lib.s2a._derivatives import derivative_range
 
 
@@ -45,12 +47,17 @@ def check_grid(grid: str) -> None:
         raise ValueError(f'Unknown grid {grid!r}; choose "minmax" or "zero".')
 
 
-@functools.cache
+@torch.compiler.assume_constant_result
 def levels(kind: str, bits: int, grid: Grid) -> Levels:
     """Return the levels for the derivative of `kind`.
 
     Sigmoid and tanh saturate at 0 alone, where their range begins: for them both grids are one.
     """
+    return _levels(kind, bits, grid)
+
+
+@functools.cache
+def _levels(kind: str, bits: int, grid: Grid) -> Levels:
     check_grid(grid)
     m, M = derivative_range(kind)
     top = (1 << bits) - 1

@@ -17,7 +17,7 @@ from course_lib.s2a._derivatives import activation_of, scaled_derivative
 _REACH, _CELLS = 5.0, 1280  # borders lie on [-5, 5], 1/128 apart
 
 
-@functools.cache
+@torch.compiler.assume_constant_result
 def partition(
     kind: str, bits: int
 ) -> tuple[Float64[Tensor, " borders"], Float64[Tensor, " levels"]]:
@@ -25,6 +25,11 @@ def partition(
 
     An x equal to a border belongs to the interval below it.
     """
+    return _best(kind, bits)
+
+
+@functools.cache
+def _best(kind: str, bits: int) -> tuple[Float64[Tensor, " borders"], Float64[Tensor, " levels"]]:
     count = 1 << bits
     x = ((torch.arange(_CELLS, dtype=torch.float64) + 0.5) / _CELLS * 2 - 1) * _REACH
     source = activation_of(kind).forward(x) if activation_of(kind).from_output else x

@@ -29,11 +29,12 @@ def check_float(x: Tensor, name: str) -> None:
     """Raise ValueError for integers; in anomaly mode also for NaN and infinity.
 
     A NaN becomes a code like any other, so backward cannot show it. The look at every element is
-    a debugging aid: `torch.autograd.set_detect_anomaly(True)` turns it on.
+    a debugging aid: `torch.autograd.set_detect_anomaly(True)` turns it on, outside torch.compile.
     """
     if not x.is_floating_point():
         raise ValueError(f"{name} takes a floating tensor, not {x.dtype}. Convert it first.")
-    if torch.is_anomaly_enabled() and not x.isfinite().all():
+    look = not torch.compiler.is_compiling() and torch.is_anomaly_enabled()
+    if look and not x.isfinite().all():
         raise ValueError(f"{name} got NaN or infinity; its code would look like any other.")
 
 

@@ -4,6 +4,10 @@ Triton comes with torch on Linux; it is imported when a kernel first runs, never
 else, and for what the kernels do not take, the same functions run in plain torch. Both give the
 same codes: sums and the exponential may differ in their last bits, so a code differs only where
 the value before rounding lies within 1e-4 of a half.
+
+Inside `torch.compile` the compiler fuses the plain path itself, on a CPU too. Codes are the same.
+What is kept is then its choice: the codes, where they fill whole bytes; else it may keep each in a
+byte of its own. Compiling takes a minute: `make bench` shows what a step gains.
 """
 
 import contextlib
@@ -18,7 +22,6 @@ from torch import Tensor
 
 
 LONGEST_ROW = 1 << 14  # a program holds a whole row
-_MOST = (1 << 31) - (1 << 16)  # kernels count elements in 32 bits
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 _WIDTHS = (2, 4, 8)  # one bit has another packing
 _switches = {"on": True}
@@ -28,14 +31,14 @@ def available(x: Shaped[Tensor, "*shape"], bits: int, row: int = 1) -> bool:
     """Tell whether the kernels take over for `x`, with codes of `bits` bits and rows of `row`.
 
     They do on a GPU of compute capability 7.0 or more, and, with TRITON_INTERPRET=1 in the
-    environment, in Triton's interpreter on the CPU.
+    environment, in Triton's interpreter on the CPU. Inside torch.compile they do not.
     """
     return (
-        _switches["on"]
+        not torch.compiler.is_compiling()
+        and _switches["on"]
         and bits in _WIDTHS
         and x.dtype in _DTYPES
         and row <= LONGEST_ROW
-        and x.numel() <= _MOST
         and has_triton()
         and (interpreted() if x.device.type == "cpu" else _runs_on(x.device))
     )

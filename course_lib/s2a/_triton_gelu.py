@@ -14,6 +14,7 @@ from torch import Tensor
 
 from course_lib.lean import packed_size
 from course_lib.s2a._grids import Levels
+from course_lib.s2a._triton_rows import put_codes
 
 
 _BLOCK = 1024  # bytes of codes that one program makes
@@ -62,10 +63,10 @@ def _forward(
     TANH: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    byte = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    byte = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)  # 64 bits
     packed = tl.zeros([BLOCK], tl.int32)
     for place in tl.static_range(8 // BITS):
-        element = byte + place * size
+        element = byte + place * tl.cast(size, tl.int64)
         inside = (byte < size) & (element < n)
         x = tl.load(x_ptr + element, mask=inside, other=0.0).to(tl.float32)
         if TANH:
@@ -80,10 +81,8 @@ def _forward(
             share = 0.5 * (1.0 + tl.erf(x * 0.7071067811865476))
             derivative = share + x * (0.3989422804014327 * tl.exp(-0.5 * x * x))
         tl.store(y_ptr + element, (x * share).to(y_ptr.dtype.element_ty), mask=inside)
-        # Equation: q = round((f'(x) - m) / step); truncation floors what is not negative.
-        value = per_one * derivative + zero + 0.5
-        value = tl.minimum(tl.maximum(value, 0.0), (1 << BITS) - 0.5)
-        packed |= tl.where(inside, value.to(tl.int32), 0) << BITS * place
+        # Equation: q = round((f'(x) - m) / step)
+        packed = put_codes(packed, per_one * derivative + zero, inside, place, BITS)
     tl.store(packed_ptr + byte, packed.to(tl.uint8), mask=byte < size)
 
 
@@ -100,10 +99,10 @@ def _backward(
     BITS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    byte = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    byte = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)  # 64 bits
     packed = tl.load(packed_ptr + byte, mask=byte < size, other=0).to(tl.int32)
     for place in tl.static_range(8 // BITS):
-        element = byte + place * size
+        element = byte + place * tl.cast(size, tl.int64)
         inside = (byte < size) & (element < n)
         grad = tl.load(grad_ptr + element, mask=inside, other=0.0).to(tl.float32)
         code = (packed >> BITS * place) & ((1 << BITS) - 1)

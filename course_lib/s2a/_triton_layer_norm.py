@@ -1,7 +1,6 @@
 """LayerNorm with a coded normalized input, as fused kernels: one read of x, one write of y.
 
-The kernels run on a GPU, or without one in Triton's interpreter. Programs and stretches are those
-of `_triton_softmax`.
+The kernels run on a GPU, or without one in Triton's interpreter.
 """
 
 from typing import no_type_check
@@ -14,7 +13,15 @@ from torch import Tensor
 
 from course_lib.lean import packed_size
 from course_lib.s2a._triton import output_dtype
-from course_lib.s2a._triton_softmax import codes_at, warps
+from course_lib.s2a._triton_rows import (
+    constants,
+    load_codes,
+    load_row,
+    load_stretch,
+    paired,
+    put_codes,
+    store_stretch,
+)
 
 
 Kept = tuple[
@@ -38,14 +45,8 @@ def layer_norm_forward(
     rstd = torch.empty((*x.shape[:-1], 1), dtype=torch.float32, device=x.device)
     ranges = torch.empty((*x.shape[:-1], 2), dtype=torch.float32, device=x.device)
     if len(packed):
-        how = {
-            "BITS": bits,
-            "WEIGHT": weight is not None,
-            "BIAS": bias is not None,
-            "PAIRED": rows % (8 // bits) == 0,
-            "BLOCK": triton.next_power_of_2(n),
-            "num_warps": warps(n),
-        }
+        given = {"WEIGHT": weight is not None, "BIAS": bias is not None}
+        how = constants(bits, n) | given | {"PAIRED": paired(rows, bits)}
         weight = x if weight is None else weight.contiguous()  # x: a pointer that is not read
         bias = x if bias is None else bias.contiguous()
         with torch.cuda.device_of(x):
@@ -67,12 +68,7 @@ def layer_norm_backward(
     for_x = torch.empty_like(grad)
     if len(packed):
         n = grad.shape[-1]
-        how = {
-            "BITS": bits,
-            "WEIGHT": weight is not None,
-            "BLOCK": triton.next_power_of_2(n),
-            "num_warps": warps(n),
-        }
+        how = constants(bits, n) | {"WEIGHT": weight is not None}
         weight = grad if weight is None else weight.contiguous()  # grad: a pointer, not read
         with torch.cuda.device_of(grad):
             _backward[(rstd.numel(),)](
@@ -91,6 +87,14 @@ def _statistics(x, inside, n, eps, TOP: tl.constexpr):
     low = tl.min(tl.where(inside, centered * rstd, float("inf")), 0)
     high = tl.max(tl.where(inside, centered * rstd, float("-inf")), 0)
     return mean, rstd, low, tl.div_rn(high - low, TOP + 0.0)
+
+
+@triton.jit
+@no_type_check
+def _store_statistics(rstd_ptr, ranges_ptr, row, rows, rstd, low, step):
+    tl.store(rstd_ptr + row, rstd, mask=row < rows)
+    tl.store(ranges_ptr + 2 * row, low, mask=row < rows)
+    tl.store(ranges_ptr + 2 * row + 1, step, mask=row < rows)
 
 
 @triton.jit
@@ -114,41 +118,27 @@ def _forward(
     BLOCK: tl.constexpr,
 ):
     top: tl.constexpr = (1 << BITS) - 1
-    first = tl.program_id(0) * n
     column = tl.arange(0, BLOCK)
     packed = tl.zeros([BLOCK], tl.int32)
     for place in tl.static_range(8 // BITS):
-        start = first + place * size
-        element = start + column
-        inside = (column < n) & (first + column < size) & (element < rows * n)
-        x = tl.load(x_ptr + element, mask=inside, other=0.0).to(tl.float32)
-        row = start // n
+        row, element, inside, x = load_stretch(x_ptr, place, rows, n, size, column)
         feature = element - row * n
         if PAIRED:
             mean, rstd, low, step = _statistics(x, column < n, n, eps, top)
-            tl.store(rstd_ptr + row, rstd)
-            tl.store(ranges_ptr + 2 * row, low)
-            tl.store(ranges_ptr + 2 * row + 1, step)
+            _store_statistics(rstd_ptr, ranges_ptr, row, rows, rstd, low, step)
         else:
-            whole = row * n + column
-            there = (column < n) & (whole < rows * n)
-            here = tl.load(x_ptr + whole, mask=there, other=0.0).to(tl.float32)
-            there = (column < n) & (whole + n < rows * n)
-            next_ = tl.load(x_ptr + whole + n, mask=there, other=0.0).to(tl.float32)
-            mean_here, rstd_here, low_here, step_here = _statistics(here, column < n, n, eps, top)
+            here = load_row(x_ptr, row, rows, n, column)
+            next_ = load_row(x_ptr, row + 1, rows, n, column)
+            mean, rstd, low, step = _statistics(here, column < n, n, eps, top)
             mean_next, rstd_next, low_next, step_next = _statistics(next_, column < n, n, eps, top)
-            tl.store(rstd_ptr + row, rstd_here, mask=row < rows)
-            tl.store(ranges_ptr + 2 * row, low_here, mask=row < rows)
-            tl.store(ranges_ptr + 2 * row + 1, step_here, mask=row < rows)
-            tl.store(rstd_ptr + row + 1, rstd_next, mask=row + 1 < rows)
-            tl.store(ranges_ptr + 2 * row + 2, low_next, mask=row + 1 < rows)
-            tl.store(ranges_ptr + 2 * row + 3, step_next, mask=row + 1 < rows)
+            _store_statistics(rstd_ptr, ranges_ptr, row, rows, rstd, low, step)
+            _store_statistics(rstd_ptr, ranges_ptr, row + 1, rows, rstd_next, low_next, step_next)
             is_here = feature < n
             feature = tl.where(is_here, feature, feature - n)
-            mean = tl.where(is_here, mean_here, mean_next)
-            rstd = tl.where(is_here, rstd_here, rstd_next)
-            low = tl.where(is_here, low_here, low_next)
-            step = tl.where(is_here, step_here, step_next)
+            mean = tl.where(is_here, mean, mean_next)
+            rstd = tl.where(is_here, rstd, rstd_next)
+            low = tl.where(is_here, low, low_next)
+            step = tl.where(is_here, step, step_next)
         # Equation: y = gamma * x_hat + beta, x_hat = (x - mu) / sigma
         x_hat = (x - mean) * rstd
         y = x_hat
@@ -159,11 +149,8 @@ def _forward(
         tl.store(y_ptr + element, y.to(y_ptr.dtype.element_ty), mask=inside)
         # Equation: q = round((x_hat - low) / step); a constant row has step 0 and codes 0.
         per_step = tl.div_rn(1.0, tl.maximum(step, 1.1754943508222875e-38))
-        value = (x_hat - low) * per_step + 0.5
-        value = tl.minimum(tl.maximum(value, 0.0), top + 0.5)
-        packed |= tl.where(inside, value.to(tl.int32), 0) << BITS * place
-    byte = first + column
-    tl.store(packed_ptr + byte, packed.to(tl.uint8), mask=(column < n) & (byte < size))
+        packed = put_codes(packed, (x_hat - low) * per_step, inside, place, BITS)
+    store_stretch(packed_ptr, packed, n, size, column)
 
 
 @triton.jit
@@ -181,7 +168,7 @@ def _backward(
     WEIGHT: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    row = tl.program_id(0)
+    row = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, BLOCK)
     inside = column < n
     element = row * n + column
@@ -189,7 +176,7 @@ def _backward(
     if WEIGHT:
         grad *= tl.load(weight_ptr + column, mask=inside, other=0.0).to(tl.float32)
     low, step = tl.load(ranges_ptr + 2 * row), tl.load(ranges_ptr + 2 * row + 1)
-    x_hat = codes_at(packed_ptr, element, inside, size, BITS) * step + low
+    x_hat = load_codes(packed_ptr, element, inside, size, BITS) * step + low
     # Equation: dL/dx = (gamma g - mean(gamma g) - x_hat * mean(gamma g x_hat)) / sigma
     along = tl.sum(grad * x_hat, 0) / n
     for_x = (grad - tl.sum(grad, 0) / n - x_hat * along) * tl.load(rstd_ptr + row)

@@ -1,9 +1,6 @@
 """Softmax with a coded output, as fused kernels: one read of the scores, one write of P and codes.
 
-The kernels run on a GPU, or without one in Triton's interpreter. A program makes the bytes of one
-stretch of n elements, see `course_lib.lean`: with 4 bits these are the codes of two rows, half the
-tensor apart. If the rows do not come in pairs, a stretch lies across two rows, whose largest score
-and sum are then found twice.
+The kernels run on a GPU, or without one in Triton's interpreter.
 """
 
 from typing import no_type_check
@@ -16,6 +13,15 @@ from torch import Tensor
 
 from course_lib.lean import packed_size
 from course_lib.s2a._triton import output_dtype
+from course_lib.s2a._triton_rows import (
+    constants,
+    load_codes,
+    load_row,
+    load_stretch,
+    paired,
+    put_codes,
+    store_stretch,
+)
 
 
 def softmax_forward(
@@ -29,12 +35,7 @@ def softmax_forward(
     packed = torch.empty(packed_size(p.numel(), bits), dtype=torch.uint8, device=p.device)
     unit = torch.empty((*p.shape[:-1], 1), dtype=torch.float32, device=p.device)
     if len(packed):
-        how = {
-            "BITS": bits,
-            "PAIRED": rows % (8 // bits) == 0,
-            "BLOCK": triton.next_power_of_2(n),
-            "num_warps": warps(n),
-        }
+        how = constants(bits, n) | {"PAIRED": paired(rows, bits)}
         with torch.cuda.device_of(p):
             _forward[(triton.cdiv(len(packed), n),)](
                 scores, p, packed, unit, rows, n, len(packed), **how
@@ -53,9 +54,10 @@ def softmax_backward(
     for_scores = torch.empty_like(grad)
     if len(packed):
         n = grad.shape[-1]
-        how = {"BITS": bits, "BLOCK": triton.next_power_of_2(n), "num_warps": warps(n)}
         with torch.cuda.device_of(grad):
-            _backward[(unit.numel(),)](grad, packed, unit, for_scores, n, len(packed), **how)
+            _backward[(unit.numel(),)](
+                grad, packed, unit, for_scores, n, len(packed), **constants(bits, n)
+            )
     return for_scores
 
 
@@ -65,23 +67,20 @@ def decode(
     """Return the decoded P in float32, for rows of `n` elements."""
     p = torch.empty((*unit.shape[:-1], n), dtype=torch.float32, device=unit.device)
     if len(packed):
-        how = {"BITS": bits, "BLOCK": triton.next_power_of_2(n), "num_warps": warps(n)}
         with torch.cuda.device_of(p):
-            _decode[(unit.numel(),)](packed, unit, p, n, len(packed), **how)
+            _decode[(unit.numel(),)](packed, unit, p, n, len(packed), **constants(bits, n))
     return p
-
-
-def warps(n: int) -> int:
-    """Warps for a program that holds rows of n elements: 32 lanes each, some elements a lane."""
-    return 4 if n <= 2048 else 8 if n <= 8192 else 16
 
 
 @triton.jit
 @no_type_check
-def _largest_and_sum(scores, inside):
+def _statistics(scores, inside, TOP: tl.constexpr, dtype: tl.constexpr):
+    """Largest score, sum of the exponentials, and unit of one row."""
     scores = tl.where(inside, scores, float("-inf"))
     largest = tl.max(scores, 0)
-    return largest, tl.sum(tl.exp(scores - largest), 0)
+    total = tl.sum(tl.exp(scores - largest), 0)
+    # The largest probability is exp(0) / total; as P is kept, so it is rounded.
+    return largest, total, tl.div_rn(tl.div_rn(1.0, total).to(dtype).to(tl.float32), TOP + 0.0)
 
 
 @triton.jit
@@ -99,57 +98,32 @@ def _forward(
     BLOCK: tl.constexpr,
 ):
     top: tl.constexpr = (1 << BITS) - 1
-    dtype = p_ptr.dtype.element_ty
-    first = tl.program_id(0) * n
+    dtype: tl.constexpr = p_ptr.dtype.element_ty
     column = tl.arange(0, BLOCK)
     packed = tl.zeros([BLOCK], tl.int32)
     for place in tl.static_range(8 // BITS):
-        start = first + place * size
-        element = start + column
-        inside = (column < n) & (first + column < size) & (element < rows * n)
-        scores = tl.load(scores_ptr + element, mask=inside, other=0.0).to(tl.float32)
-        row = start // n
+        row, element, inside, scores = load_stretch(scores_ptr, place, rows, n, size, column)
         if PAIRED:
-            largest, total = _largest_and_sum(scores, column < n)
-            # The largest probability is exp(0) / total; as P is kept, so it is rounded.
-            unit = tl.div_rn(tl.div_rn(1.0, total).to(dtype).to(tl.float32), top + 0.0)
+            largest, total, unit = _statistics(scores, column < n, top, dtype)
             tl.store(unit_ptr + row, unit)
         else:
-            whole = row * n + column
-            there = (column < n) & (whole < rows * n)
-            here = tl.load(scores_ptr + whole, mask=there, other=0.0).to(tl.float32)
-            there = (column < n) & (whole + n < rows * n)
-            next_ = tl.load(scores_ptr + whole + n, mask=there, other=0.0).to(tl.float32)
-            largest_here, total_here = _largest_and_sum(here, column < n)
-            largest_next, total_next = _largest_and_sum(next_, column < n)
-            unit_here = tl.div_rn(tl.div_rn(1.0, total_here).to(dtype).to(tl.float32), top + 0.0)
-            unit_next = tl.div_rn(tl.div_rn(1.0, total_next).to(dtype).to(tl.float32), top + 0.0)
-            tl.store(unit_ptr + row, unit_here, mask=row < rows)
+            here = load_row(scores_ptr, row, rows, n, column)
+            next_ = load_row(scores_ptr, row + 1, rows, n, column)
+            largest, total, unit = _statistics(here, column < n, top, dtype)
+            largest_next, total_next, unit_next = _statistics(next_, column < n, top, dtype)
+            tl.store(unit_ptr + row, unit, mask=row < rows)
             tl.store(unit_ptr + row + 1, unit_next, mask=row + 1 < rows)
             is_here = element < (row + 1) * n
-            largest = tl.where(is_here, largest_here, largest_next)
-            total = tl.where(is_here, total_here, total_next)
-            unit = tl.where(is_here, unit_here, unit_next)
+            largest = tl.where(is_here, largest, largest_next)
+            total = tl.where(is_here, total, total_next)
+            unit = tl.where(is_here, unit, unit_next)
         # Equation: P = exp(S - max S) / sum exp(S - max S)
         p = tl.div_rn(tl.exp(scores - largest), total + tl.zeros([BLOCK], tl.float32)).to(dtype)
         tl.store(p_ptr + element, p, mask=inside)
         # Equation: q = round(P / unit), unit = max P / top
-        value = tl.div_rn(p.to(tl.float32), unit + tl.zeros([BLOCK], tl.float32)) + 0.5
-        value = tl.minimum(tl.maximum(value, 0.0), top + 0.5)
-        packed |= tl.where(inside, value.to(tl.int32), 0) << BITS * place
-    byte = first + column
-    tl.store(packed_ptr + byte, packed.to(tl.uint8), mask=(column < n) & (byte < size))
-
-
-@triton.jit
-@no_type_check
-def codes_at(packed_ptr, element, inside, size, BITS: tl.constexpr):
-    """Codes of the given elements, as float32."""
-    place = element * 0
-    for other in tl.static_range(1, 8 // BITS):  # not element // size: that is a slow instruction
-        place += (element >= other * size).to(tl.int32)
-    byte = tl.load(packed_ptr + element - place * size, mask=inside, other=0).to(tl.int32)
-    return ((byte >> BITS * place) & ((1 << BITS) - 1)).to(tl.float32)
+        value = tl.div_rn(p.to(tl.float32), unit + tl.zeros([BLOCK], tl.float32))
+        packed = put_codes(packed, value, inside, place, BITS)
+    store_stretch(packed_ptr, packed, n, size, column)
 
 
 @triton.jit
@@ -164,12 +138,12 @@ def _backward(
     BITS: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    row = tl.program_id(0)
+    row = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, BLOCK)
     inside = column < n
     element = row * n + column
     grad = tl.load(grad_ptr + element, mask=inside, other=0.0).to(tl.float32)
-    p = codes_at(packed_ptr, element, inside, size, BITS) * tl.load(unit_ptr + row)
+    p = load_codes(packed_ptr, element, inside, size, BITS) * tl.load(unit_ptr + row)
     # Equation: dL/dS = P * (G - <G, P>)
     for_scores = p * (grad - tl.sum(grad * p, 0))
     tl.store(for_scores_ptr + element, for_scores.to(for_scores_ptr.dtype.element_ty), mask=inside)
@@ -178,9 +152,9 @@ def _backward(
 @triton.jit
 @no_type_check
 def _decode(packed_ptr, unit_ptr, p_ptr, n, size, BITS: tl.constexpr, BLOCK: tl.constexpr):
-    row = tl.program_id(0)
+    row = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, BLOCK)
     inside = column < n
     element = row * n + column
-    code = codes_at(packed_ptr, element, inside, size, BITS)
+    code = load_codes(packed_ptr, element, inside, size, BITS)
     tl.store(p_ptr + element, code * tl.load(unit_ptr + row), mask=inside)
