@@ -7,7 +7,9 @@ largest |h| and the median of |h|) with one number per block.
 
 import re
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,9 +20,9 @@ from course_lib.assets import AssetError, AssetWarning
 
 
 DATA_SET = "Aimpoint-Digital/pythia-massive-activations"
+SIZES = ("14m", "70m", "160m", "410m", "1b", "1.4b", "2.8b", "6.9b", "12b")
 VALUES = ("top1", "top2", "top3", "median")
 COLUMNS = ("model", "step", "seq", "layer", *VALUES)
-NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|nan|inf)")
 
 
 def parse_stats(text: str) -> Float64[np.ndarray, "sequences 4 blocks"]:
@@ -28,10 +30,13 @@ def parse_stats(text: str) -> Float64[np.ndarray, "sequences 4 blocks"]:
 
     The four rows are top1, top2, top3 and median. Raises ValueError for text of another form.
     """
-    rows = [
-        [float(number) for number in NUMBER.findall(row)]
-        for row in re.findall(r"\[([^\[\]]+)\]", text)
-    ]
+    try:
+        rows = [
+            [float(number) for number in re.split(r"[,\s]+", row.strip())]
+            for row in re.findall(r"\[([^\[\]]+)\]", text)
+        ]
+    except ValueError as error:
+        raise ValueError(f"A file of statistics holds numbers only; {error}.") from error
     blocks = len(rows[0]) if rows else 0
     if not rows or len(rows) % 4 or any(len(row) != blocks for row in rows):
         raise ValueError(
@@ -88,34 +93,31 @@ def mean_ratios(table: pd.DataFrame) -> pd.DataFrame:
     return ratios.groupby(["model", "layer", "step"], as_index=False).agg({"ratio": "mean"})
 
 
-def load_release(size: str, steps: list[int] | None = None) -> pd.DataFrame:
+def load_release(size: str, steps: Iterable[int] | None = None) -> pd.DataFrame:
     """Fetch the published files of one Pythia size ("70m") and return them as one long table.
 
     `steps`: which checkpoints; None: all that are published. Files come through huggingface_hub
     and stay in the cache. One that is malformed is named in a warning and left out. Raises
     AssetError for an unknown size or step, and for files that cannot be had.
     """
-    published = _published(size)
-    chosen = sorted(published) if steps is None else steps
+    if size not in SIZES:
+        raise AssetError(f"Unknown size {size!r}; published are {', '.join(SIZES)}.")
     tables = []
-    for step in chosen:
-        if step not in published:
-            raise AssetError(
-                f"Step {step} of pythia-{size} is not published; published are "
-                f"{', '.join(map(str, sorted(published)))}."
-            )
-        text = _hub_file(published[step]).read_text(encoding="utf-8")
+    for step in _published(size) if steps is None else steps:
+        file = _hub_file(size, step)
         try:
-            tables.append(stats_table(parse_stats(text), model=size, step=step))
+            stats = parse_stats(file.read_text(encoding="utf-8"))
         except ValueError as error:
-            warnings.warn(f"{published[step]} is left out. {error}", AssetWarning, stacklevel=2)
+            warnings.warn(f"{file.name} is left out. {error}", AssetWarning, stacklevel=2)
+        else:
+            tables.append(stats_table(stats, model=size, step=step))
     if not tables:
-        raise AssetError(f"No published file of pythia-{size} can be read.")
+        raise AssetError(f"None of the files of pythia-{size} that were asked for can be read.")
     return pd.concat(tables, ignore_index=True)
 
 
-def _published(size: str) -> dict[int, str]:
-    """Return the file of each published step of one size."""
+def _published(size: str) -> list[int]:
+    """Return the steps of one size whose files are published."""
     from huggingface_hub import list_repo_files
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -123,25 +125,36 @@ def _published(size: str) -> dict[int, str]:
         files = list_repo_files(DATA_SET, repo_type="dataset")
     except (HfHubHTTPError, OSError) as error:
         raise AssetError(
-            f"Cannot list the files of {DATA_SET}; connect to the internet and run this again."
+            f"Cannot list the files of {DATA_SET}; connect to the internet and run this again, "
+            "or name the steps that are in the cache."
         ) from error
-    form = re.compile(r"pythia_(.+)/stats/exp2_pythia_\1_step(\d+)$")
-    found = [(match[1], int(match[2]), file) for file in files if (match := form.search(file))]
-    sizes = sorted({name for name, _, _ in found})
-    if size not in sizes:
-        raise AssetError(f"Unknown size {size!r}; published are {', '.join(sizes)}.")
-    return {step: file for name, step, file in found if name == size}
+    name = re.escape(_name(size, 0).removesuffix("0"))
+    return sorted(int(found[1]) for file in files if (found := re.fullmatch(f"{name}(\\d+)", file)))
 
 
-def _hub_file(filename: str) -> Path:
+def _name(size: str, step: int) -> str:
+    return f"pythia_{size}/stats/exp2_pythia_{size}_step{step}"
+
+
+def _hub_file(size: str, step: int) -> Path:
+    """Return one published file: from the cache without any network, else from the hub."""
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+    )
 
-    folder = cache_dir() / "hub"
+    folder, name = cache_dir() / "hub", _name(size, step)
+    options: dict[str, Any] = {"repo_type": "dataset", "cache_dir": folder}
     try:
-        return Path(hf_hub_download(DATA_SET, filename, repo_type="dataset", cache_dir=folder))
+        return Path(hf_hub_download(DATA_SET, name, local_files_only=True, **options))
+    except LocalEntryNotFoundError:
+        missing = f"Cannot fetch {name} of {DATA_SET} into {folder}"
+    try:
+        return Path(hf_hub_download(DATA_SET, name, **options))
     except (HfHubHTTPError, OSError, ValueError) as error:
-        raise AssetError(
-            f"Cannot fetch {filename} of {DATA_SET} into {folder}; "
-            "connect to the internet and run this again."
-        ) from error
+        there_is_none = isinstance(error, EntryNotFoundError)
+        if there_is_none and not isinstance(error, LocalEntryNotFoundError):
+            raise AssetError(f"Step {step} of pythia-{size} is not published.") from error
+        raise AssetError(f"{missing}; connect to the internet and run this again.") from error
