@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from course_lib.massive_activations._law import Eq9, law
+from course_lib.massive_activations._law import Eq9, Number, law
 from course_lib.massive_activations._peak import peak_inner_time, peak_time
 
 
@@ -25,10 +25,10 @@ class RandomCurve:
     @property
     def peak_inside(self) -> bool:
         """Whether the true curve peaks before the last step."""
-        return peak_time(*self.parameters) < self.t[-1]
+        return bool(peak_time(*self.parameters) < self.t[-1])
 
 
-def random_curves(count: int, *, noise: float = 0.02, seed: int = 0) -> list[RandomCurve]:
+def random_curves(count: int, *, noise: Number = 0.02, seed: int = 0) -> list[RandomCurve]:
     """Draw `count` curves of the law; even ones peak inside the window, odd ones beyond it.
 
     The window is steps 0 to 143,000. Drawn log-uniformly: λ in 0.02..0.5, the peak in
@@ -45,13 +45,13 @@ def random_curves(count: int, *, noise: float = 0.02, seed: int = 0) -> list[Ran
     return [_draw(random, inside=index % 2 == 0, noise=noise) for index in range(count)]
 
 
-def _draw(random: np.random.Generator, inside: bool, noise: float) -> RandomCurve:
-    def log_uniform(low: float, high: float) -> float:
+def _draw(random: np.random.Generator, inside: bool, noise: Number) -> RandomCurve:
+    def log_uniform(low: Number, high: Number) -> float:
         return float(np.exp(random.uniform(np.log(low), np.log(high))))
 
-    lam, t0 = log_uniform(0.02, 0.5), random.uniform(0.4, 0.95)
-    peak = log_uniform(5e3, 1e5) if inside else STEPS[-1] * log_uniform(2, 20)
-    rise, start = log_uniform(5, 1000), random.uniform(5, 9)
+    lam, t0 = log_uniform(0.02, 0.5), float(random.uniform(0.4, 0.95))
+    peak = log_uniform(5e3, 1e5) if inside else float(STEPS[-1]) * log_uniform(2, 20)
+    rise, start = log_uniform(5, 1000), float(random.uniform(5, 9))
     shape = Eq9(1.0, lam, (peak_inner_time(lam) - t0) / peak, t0, 0.0)
     values = law(STEPS, *shape)
     A = rise / np.ptp(values)

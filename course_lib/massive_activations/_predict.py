@@ -72,7 +72,9 @@ def prediction_scores(
     return pandas.DataFrame(rows)
 
 
-def leak_target(table: "pandas.DataFrame", *, noise: float = 0.3, seed: int = 0) -> "pandas.Series":
+def leak_target(
+    table: "pandas.DataFrame", *, noise: float | int = 0.3, seed: int = 0
+) -> "pandas.Series":
     """A target without any law: one random number per model, plus small noise per block.
 
     The numbers are normal, shifted and scaled to mean 0 and variance 1 over the rows; `noise` is

@@ -65,7 +65,7 @@ def coefficients(
 def _refine(
     model: Separable,
     u: Float[np.ndarray, " steps"],
-    targets: Float[np.ndarray, "*lanes steps"],
+    targets: Float[np.ndarray, "*#lanes steps"],
     theta: Float[np.ndarray, "*lanes theta"],
 ) -> tuple[Float[np.ndarray, "*lanes theta"], Float[np.ndarray, "*lanes"]]:
     """Levenberg-Marquardt on log θ in all lanes at once; returns log θ and the sums of squares."""
@@ -98,7 +98,7 @@ def _refine(
 def _linearized(
     model: Separable,
     u: Float[np.ndarray, " steps"],
-    targets: Float[np.ndarray, "*lanes steps"],
+    targets: Float[np.ndarray, "*#lanes steps"],
     theta: Float[np.ndarray, "*lanes theta"],
 ) -> tuple[Float[np.ndarray, "*lanes steps"], Float[np.ndarray, "*lanes theta steps"]]:
     """What the best linear parameters leave of the targets, and its slopes by each log θ."""
