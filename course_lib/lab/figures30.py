@@ -1,7 +1,7 @@
 """The figures of lab 30: where the largest activations are, how they grow, what a fit is worth."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Real
@@ -32,7 +32,10 @@ PAPER_SCORE = 0.847  # the paper's best R2, for K on a random split (its table 3
 
 
 def needle(h: Real[np.ndarray, "tokens width"], title: str) -> Figure:
-    """Draw the largest |h| of each token, and a histogram of all |h|; `h` is one block's output."""
+    """Draw the largest |h| of each token, and a histogram of all |h|; `h` is one block's output.
+
+    The histogram leaves out what is below a thousandth of the median.
+    """
     sizes = np.abs(h)
     position, dimension = np.unravel_index(sizes.argmax(), sizes.shape)
     top, median = float(sizes.max()), float(np.median(sizes))
@@ -45,26 +48,23 @@ def needle(h: Real[np.ndarray, "tokens width"], title: str) -> Figure:
     )
     with plotting.figure(alt=alt, width=8.8, height=3.4, cols=2) as (fig, (tokens, entries)):
         tops = sizes.max(axis=1)
-        tokens.vlines(np.arange(len(h)), median, tops, color="0.6", linewidth=0.8)
+        tokens.fill_between(np.arange(len(h)), median, tops, step="mid", color="0.88")
         tokens.plot(tops, "o", color=plotting.PALETTE[0], markersize=2.5)
-        tokens.plot(position, top, "D", color=plotting.PALETTE[5], markersize=7)
+        red = plotting.PALETTE[5]
+        tokens.vlines(position, median, top, color=red, linewidth=1.5)
+        tokens.plot(position, top, "D", color=red, markersize=7)
         words = f"position {position}, dimension {dimension}: {top:,.0f}"
-        place = dict(xytext=(10, 0), textcoords="offset points", va="center")
-        tokens.annotate(words, (position, top), **place)
+        tokens.set_title(words, fontsize=10, fontweight="normal")
         tokens.set(xlabel="token position", ylabel="largest |h| of the token", yscale="log")
         tokens.set_ylim(median, 3 * top)
-        low = median / 1000
-        bins = np.geomspace(low, 2 * top, 70).tolist()
-        entries.hist(np.clip(sizes, low, None).ravel(), bins=bins, color="0.6")
-        entries.set(xlabel="|h| of one entry", ylabel="entries", xscale="log", yscale="log")
-        entries.set_ylim(0.5, 40 * h.size / 10)
-        marks = ((median, f"median\n{median:.3g}"), (100, "100"), (top, f"largest\n{top:,.0f}"))
+        bins = np.geomspace(median / 1000, 2 * top, 70).tolist()
+        entries.hist(sizes.ravel(), bins=bins, color="0.7")
+        marks = ((median, f"median {median:.3g}"), (100, "100"), (top, f"largest {top:,.0f}"))
         for (value, words), dashes in zip(marks, ("-", ":", "--"), strict=True):
-            entries.axvline(value, color="black", linestyle=dashes, linewidth=1.2)
-            side = dict(ha="right", va="top", fontsize=9)
-            height = entries.get_ylim()[1]
-            text = dict(xytext=(-3, -2), textcoords="offset points", **side)
-            entries.annotate(words, (value, height), **text)
+            entries.axvline(value, color="black", linestyle=dashes, linewidth=1.3, label=words)
+        entries.set(xlabel="|h| of one entry", ylabel="number of entries")
+        entries.set(xscale="log", yscale="log", ylim=(0.5, None))
+        entries.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
         fig.suptitle(title, fontweight="bold", fontsize=12)
     return fig
 
@@ -75,10 +75,10 @@ def by_block(table: "pandas.DataFrame", null: float | int, title: str) -> Figure
     `table` is that of `massive_activations.probe`; values are means over its windows, bars their
     range. A filled mark says that the criterion of Sun et al. holds in every window.
     """
-    one = table.groupby("block")[["top1", "median", "ratio"]].mean()
-    low, high = (getattr(table.groupby("block")["ratio"], name)() for name in ("min", "max"))
+    one: Any = table.groupby("block")[["top1", "median", "ratio"]].mean()
+    low, high = table.groupby("block")["ratio"].min(), table.groupby("block")["ratio"].max()
     holds = massive.is_massive(table["top1"], table["median"])
-    everywhere = table.assign(holds=holds).groupby("block")["holds"].all()
+    everywhere: Any = table.assign(holds=holds).groupby("block")["holds"].all()
     found = list(one.index[everywhere])
     peak = one["ratio"].idxmax()
     alt = (
@@ -105,9 +105,11 @@ def by_block(table: "pandas.DataFrame", null: float | int, title: str) -> Figure
             ratios.plot(one.index[chosen], one["ratio"][chosen], "o", color=blue, **style)
         dots = dict(color="black", linestyle="--", linewidth=1.2)
         ratios.axhline(null, label=f"null, untrained: {null:.2f}", **dots)
-        ratios.set(xlabel="block", ylabel="largest / median |h|", yscale="log")
+        ratios.set(xlabel="block", ylabel="largest / median |h|, mean and range", yscale="log")
         ratios.set_ylim(null / 2, 40 * float(high.max()))
         ratios.legend(loc="upper left")
+        for axes in (sizes, ratios):
+            axes.xaxis.get_major_locator().set_params(integer=True)
         fig.suptitle(title, fontweight="bold", fontsize=12)
     return fig
 
@@ -135,23 +137,22 @@ def leak(scores: Mapping[str, tuple[Sequence[float], Sequence[float]]], title: s
         for name, pair in scores.items()
     )
     alt = f"{title}. Mean R2 over seeds. {words}. The paper reports {PAPER_SCORE} for K."
-    height = 1.5 + 0.75 * len(scores)
+    height = 1.5 + 0.9 * len(scores)
     with plotting.figure(alt=alt, width=8, height=height) as (fig, axes):
         axes.axvline(0, color="0.4", linewidth=1.2)
         paper = dict(color="black", linestyle="--", linewidth=1.2)
         axes.axvline(PAPER_SCORE, label=f"the paper's $R^2$ for K: {PAPER_SCORE}", **paper)
-        for index, (kind, lift) in enumerate(zip(kinds, (-0.15, 0.15), strict=True)):
+        for index, (kind, lift) in enumerate(zip(kinds, (-0.2, 0.2), strict=True)):
             color, marker = plotting.PALETTE[(0, 5)[index]], plotting.MARKERS[index]
             for row, pair in enumerate(scores.values()):
                 values = np.asarray(pair[index])
-                reach = [[values.mean() - values.min()], [values.max() - values.mean()]]
+                mean, text = values.mean(), None if row else kind
+                reach = [[mean - values.min()], [values.max() - mean]]
                 style = dict(color=color, marker=marker, markersize=8, capsize=4)
-                text = None if row else kind
-                at = dict(x=values.mean(), y=row + lift)
-                axes.errorbar(**at, xerr=reach, linestyle="none", label=text, **style)
-                spot = dict(xytext=(0, -6 if lift < 0 else 6), textcoords="offset points")
-                edge = dict(ha="center", va="bottom" if lift < 0 else "top", fontsize=9)
-                axes.annotate(f"{values.mean():.2f}", (at["x"], at["y"]), **spot, **edge)
+                axes.errorbar(mean, row + lift, xerr=reach, linestyle="none", label=text, **style)
+                spot = dict(xytext=(0, -60 * lift), textcoords="offset points", fontsize=9)
+                spot |= dict(ha="center", va="center", bbox=dict(color="white", pad=0.5))
+                axes.annotate(f"{mean:.2f}", (mean, row + lift), **spot)
         axes.set_yticks(range(len(scores)), list(scores))
         axes.set_ylim(len(scores) - 0.45, -0.55)
         axes.grid(axis="y", visible=False)

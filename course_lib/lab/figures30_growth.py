@@ -28,7 +28,7 @@ def emergence(
 ) -> Figure:
     """Draw the ratio of each block against the training step, over the null's band of 35 %.
 
-    `table` holds one run: columns step, block, ratio. A second run, `live`, is drawn as points.
+    `table` holds one run: columns step, block, ratio. A second table, `live`, is drawn as points.
     """
     lines = _by_step(table)
     first, last = lines.iloc[0], lines.iloc[-1]
@@ -41,7 +41,7 @@ def emergence(
     if live is not None:
         now = _by_step(live)
         end = now.iloc[-1]
-        alt += f" Points, a second run, end at step {now.index[-1]:,} with {end.min():.1f} to "
+        alt += f" The points, a live run, end at step {now.index[-1]:,} with {end.min():.1f} to "
         alt += f"{end.max():.1f}."
     with plotting.figure(alt=alt, width=8, height=3.8) as (fig, axes):
         edges = null * (1 - NULL_BAND), null * (1 + NULL_BAND)
@@ -54,8 +54,8 @@ def emergence(
                 axes.plot(now.index, now[block], "o", markeredgewidth=0.5, **points)
         if live is not None:
             style = dict(color="white", markeredgecolor="black", markersize=4.5)
-            axes.plot([], [], "o", label="second run", **style)
-        _step_axis(axes, lines.index[-1])
+            axes.plot([], [], "o", label="live run", **style)
+        _step_axis(axes, int(lines.index[-1]))
         _plain_log(axes, [*lines.min(), *lines.max(), *edges])
         axes.set(ylabel="largest / median |h|", title=title)
         fig.legend(loc="outside right center")
@@ -72,22 +72,23 @@ def shapes(table: "pandas.DataFrame", title: str) -> Figure:
     rows = -(-len(panels) // cols)
     names = [_architecture(dict(zip(ARCHITECTURE, key, strict=True))) for key, _ in panels]
     words = "; ".join(
-        f"{name}: " + _ends(one) for name, (_, one) in zip(names, panels, strict=True)
+        f"{' '.join(name.split())}: " + _ends(one)
+        for name, (_, one) in zip(names, panels, strict=True)
     )
     alt = f"{title}. Ratios at the last step that all seeds reach, over blocks and seeds. {words}."
-    size = dict(width=2.9 * cols + 0.4, height=2.1 * rows + 0.8, rows=rows, cols=cols)
-    with plotting.figure(alt=alt, **size) as (fig, _):
+    width, height = 2.9 * cols + 0.4, 2.1 * rows + 0.8
+    with plotting.figure(alt=alt, width=width, height=height, rows=rows, cols=cols) as (fig, _):
         for axes, name, (_, one) in zip(fig.axes, names, panels, strict=False):
             seeds = sorted(one["seed"].unique())
             for seed, dashes in zip(seeds, plotting.LINESTYLES, strict=False):
-                lines = _by_step(one[one["seed"] == seed])
+                run: Any = one[one["seed"] == seed]
+                lines = _by_step(run)
                 for color, block in zip(_shades(len(lines.columns)), lines, strict=True):
                     style = dict(color=color, linestyle=dashes, linewidth=1)
                     axes.plot(lines.index, lines[block], **style)
-            _step_axis(axes, table["step"].max())
+            _step_axis(axes, int(np.max(table["step"])))
             _plain_log(axes, table["ratio"])
-            axes.set_xlabel("")
-            axes.set_title(name, fontsize=9)
+            axes.set_title(name, fontsize=9, fontweight="normal")
         for axes in fig.axes[len(panels) :]:
             axes.axis("off")
         for index, axes in enumerate(fig.axes[: len(panels)]):
@@ -95,8 +96,8 @@ def shapes(table: "pandas.DataFrame", title: str) -> Figure:
                 axes.tick_params(labelleft=False)
             if index + cols < len(panels):
                 axes.tick_params(labelbottom=False)
+                axes.set_xlabel("")
         fig.supylabel("largest / median |h|", fontsize=10)
-        fig.supxlabel("training step", fontsize=10)
         dark, *_, light = _shades(3)
         keys = [("first block", dark, "-"), ("last block", light, "-")]
         keys += [
@@ -117,12 +118,12 @@ def shapes(table: "pandas.DataFrame", title: str) -> Figure:
 def _architecture(of: Mapping[str, Any]) -> str:
     start = "BOS" if of["bos"] else "no BOS"
     return (
-        f"{of['blocks']} blocks, width {of['width']}\n"
+        f"{of['blocks']} blocks, width {of['width']},\n"
         f"{of['heads']} heads, {of['positions']}, {start}"
     )
 
 
-def _ends(one: "pandas.DataFrame") -> str:
+def _ends(one: Any) -> str:
     """The lowest and the highest ratio at the last step that all seeds share, in words."""
     step = one.groupby("seed")["step"].max().min()
     ratios = one.loc[one["step"] == step, "ratio"]
@@ -148,7 +149,7 @@ def fits(
     )
     with plotting.figure(alt=f"{title}. {words}.", width=8, height=5, rows=2) as (fig, axes):
         upper, lower = axes
-        upper.plot(t, y, "o", color="0.55", markersize=4, label="measured")
+        upper.plot(t, y, "o", color="0.55", markersize=4, label="data")
         lower.axhline(0, color="0.4", linewidth=1)
         for index, (name, curve) in enumerate(curves.items()):
             color, dashes = plotting.PALETTE[index], plotting.LINESTYLES[index]
@@ -157,7 +158,7 @@ def fits(
             marker = dict(marker=plotting.MARKERS[index], markersize=3, linewidth=1)
             lower.plot(t, left[name], **style | marker)
         for one in axes:
-            _step_axis(one, t[-1])
+            _step_axis(one, float(t[-1]))
         upper.set(xlabel="", ylabel="largest / median |h|", title=title)
         lower.set_ylabel("residual [% of the range]")
         fig.legend(loc="outside right center")
@@ -186,10 +187,11 @@ def _step_axis(axes: Any, end: float | int) -> None:
 
 
 def _plain_log(axes: Any, values: Iterable[float]) -> None:
-    """A logarithmic axis with 1, 2 and 5 written out."""
+    """A logarithmic axis with plain numbers: 1, 2, 5, or more of them where the range is short."""
     low, high = min(values) / 1.15, max(values) * 1.15
     axes.set_yscale("log")
-    ticks = [k * 10.0**power for power in range(-2, 7) for k in (1, 2, 5)]
+    digits = (1, 2, 5) if high > 10 * low else (1, 2, 3, 4, 5, 6, 8)
+    ticks = [k * 10.0**power for power in range(-2, 7) for k in digits]
     ticks = [tick for tick in ticks if low <= tick <= high]
     axes.set_yticks(ticks, [f"{tick:,g}" for tick in ticks])
     axes.set_yticks([], minor=True)

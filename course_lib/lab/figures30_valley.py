@@ -32,13 +32,17 @@ def compute_valley(
     holds only `problem`, the reason in words.
     """
     truth = massive.Eq9(float(A), 10.0**log_lam, 10.0**log_gamma, float(t0), float(K))
-    t = _points(float(end))
     try:
-        if not A > 0:
-            raise ValueError(f"A is {A:g}: the curve rises only for A > 0.")
-        y = massive.law(t, *truth)
+        return _valley(truth, float(end))
     except ValueError as problem:
         return {"problem": str(problem)}
+
+
+def _valley(truth: massive.Eq9, end: float) -> dict[str, Any]:
+    if not truth.A > 0:
+        raise ValueError(f"A is {truth.A:g}: the curve rises only for A > 0.")
+    t = _points(end)
+    y = massive.law(t, *truth)
     peak, span = massive.peak_time(*truth), float(np.ptp(y))
     shifts = np.concatenate([-REACH[::-1], [0.0], REACH])
     table = massive.profile(t, y, truth.K + span * shifts)
@@ -56,7 +60,7 @@ def compute_valley(
         "K": truth.K,
         "peak": peak,
         "peak value": massive.peak_value(*truth),
-        "end": float(end),
+        "end": end,
         "class": massive.shape_class(exact, end),
         "shift": shifts.tolist(),
         "r2": r2.tolist(),
@@ -100,50 +104,63 @@ def draw_valley(data: Mapping[str, Any]) -> Figure:
     """Draw the curve with its peak and its twin, and the misfit for each K."""
     if "problem" in data:
         return _no_curve(data["problem"])
-    low, high = data["floor"]
-    head = f"{data['class']}: {_where(data)}"
-    width = f"equal fits: K shifted by {_shift(low, -1)} to {_shift(high, 1)} ranges"
+    head, freedom = _shape(data), _freedom(*data["floor"])
+    truth, other = (f"K = {_plain(data[name])}" for name in ("K", "twin K"))
     alt = (
-        f"Left, the law on steps 0 to {data['end']:,.0f}: {head}; a curve with K = "
-        f"{data['twin K']:,.4g} in place of {data['K']:,.4g} lies nearly on it. Right, the misfit "
-        f"of the best curve for each fixed K, a valley; {width}."
+        f"Left, the law with {truth} on steps 0 to {data['end']:,.0f}: {head}. "
+        f"A fit with {other} lies nearly on it. Right, the misfit of the best curve for each K "
+        f"from {-REACH[-1]:+,.0f} to {REACH[-1]:+,.0f} ranges off: {freedom}; there R2 is within "
+        "0.001 of the best."
     )
     with plotting.figure(alt=alt, width=9.2, height=3.6, cols=2) as (fig, (left, right)):
-        left.plot(data["step"], data["value"], "-", label=f"the curve, K = {data['K']:,.4g}")
-        label = f"fit with K = {data['twin K']:,.4g}"
-        left.plot(data["step"], data["twin"], "--", label=label)
+        left.plot(data["step"], data["value"], "-", label=f"the law, {truth}")
+        left.plot(data["step"], data["twin"], "--", label=f"fit, {other}")
         if 0 < data["peak"] < data["end"]:
             point = dict(marker="*", markersize=13, color="black", linestyle="none")
             left.plot(data["peak"], data["peak value"], label="peak", **point)
-        left.set(xlabel="training step", ylabel="value", title=head, xlim=(0, data["end"]))
+        left.set(xlabel="training step", ylabel="ratio", title=head, xlim=(0, data["end"]))
+        left.xaxis.get_major_locator().set_params(nbins=5)
+        left.xaxis.set_major_formatter("{x:,.0f}")
         left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3)
-        right.axvspan(low, high, color="0.88", label="equal fits: $R^2$ within 0.001 of the best")
-        heights = np.maximum(data["misfit"], BEST)
-        right.plot(data["shift"], heights, "-o", markersize=3)
-        right.axhline(data["limit"], color="black", linestyle=":", linewidth=1.2)
+        right.axvspan(*data["floor"], color="0.88", label="equally good fits")
+        line = dict(color="black", linestyle=":", linewidth=1.2)
+        right.axhline(data["limit"], label="$R^2$ is 0.001 below the best", **line)
+        right.plot(data["shift"], np.maximum(data["misfit"], BEST), "-o", markersize=3)
         right.set_xscale("symlog", linthresh=0.01, linscale=0.6)
+        right.set(yscale="log", ylim=(0.8 * BEST, 100), xlim=(-1300, 1300))
         ticks = [-1000, -10, -0.1, 0, 0.1, 10, 1000]
         right.set_xticks(ticks, [f"{tick:,g}" for tick in ticks])
-        right.set(yscale="log", ylim=(0.8 * BEST, 100), xlim=(-1300, 1300))
-        right.set(xlabel="shift of K [ranges of the curve]", title=width)
+        heights = [0.01, 0.1, 1, 10, 100]
+        right.set_yticks(heights, [f"{height:g}" for height in heights])
+        right.set(xlabel="K held at its true value + ... [ranges of the curve]", title=freedom)
         right.set_ylabel("RMS misfit [% of the range]")
-        right.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
+        right.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
     return fig
 
 
-def _where(data: Mapping[str, Any]) -> str:
+def _shape(data: Mapping[str, Any]) -> str:
+    """The class, and where the peak is."""
     if data["peak"] <= 0:
-        return "peak before step 0"
+        return "the peak is before step 0"
     if data["peak"] >= data["end"]:
-        return f"peak beyond the window ({data['peak']:,.0f})"
-    return f"peak at step {data['peak']:,.0f}"
+        return f"{data['class']}, peak beyond the window"
+    joint = " at" if data["class"] == "early peak" else ", peak at"
+    return f"{data['class']}{joint} step {data['peak']:,.0f}"
 
 
-def _shift(value: float, sign: int) -> str:
-    """A bound of the floor in words; one at the end of what was tried is open."""
-    open_end = sign * value >= REACH[-1]
-    text = f"{value:+,.0f}" if abs(value) >= 10 else f"{value:+.2g}"
-    return f"{text} and more" if open_end else text
+def _freedom(low: float, high: float) -> str:
+    """The floor in words; an end of it that is the end of what was tried is open."""
+    if low <= -REACH[-1] and high >= REACH[-1]:
+        return "K can be anything"
+    if low <= -REACH[-1]:
+        return f"K can be anything up to {high:+.2g} ranges"
+    if high >= REACH[-1]:
+        return f"K can be anything from {low:+.2g} ranges"
+    return f"K is known to {low:+.2g} ... {high:+.2g} ranges"
+
+
+def _plain(number: float) -> str:
+    return f"{number:,.0f}" if abs(number) >= 100 else f"{number:.3g}"
 
 
 def _no_curve(problem: str) -> Figure:
