@@ -8,7 +8,7 @@ names no scaling; t/T_end for the steps and min-max for the values keep log x de
 import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Real
@@ -29,20 +29,21 @@ def fit_curve(
     t: Real[np.ndarray, " steps"],
     y: Real[np.ndarray, " values"],
     *,
-    form: Literal["eq9", "eq14", "best"] = "best",
+    form: str = "best",
     evaluations: int = EVALUATIONS,
 ) -> Fit:
     """Fit the law to values y at training steps t by the paper's recipe.
 
-    form: Eq. 9 alone, Eq. 14 alone, or both and the better R2, as in the paper ("best").
+    form: "eq9" or "eq14" alone, or "best": both and the better R2, as in the paper.
     evaluations: how often the solver may compute the curve before it gives up.
-    Errors: FitFailed when no form converges; ValueError as in `fit_varpro`.
+    Errors: FitFailed when no form converges; ValueError for another form, and as in `fit_varpro`.
     """
+    forms = {"eq9": (_fit_eq9,), "eq14": (_fit_eq14,), "best": (_fit_eq9, _fit_eq14)}
+    if form not in forms:
+        raise ValueError(f"form is {form!r}: take one of {', '.join(map(repr, forms))}.")
     t, y = checked_series(t, y)
-    if form != "best":
-        return (_fit_eq9 if form == "eq9" else _fit_eq14)(t, y, evaluations)
     fits, reasons = [], []
-    for fit in (_fit_eq9, _fit_eq14):
+    for fit in forms[form]:
         try:
             fits.append(fit(t, y, evaluations))
         except FitFailed as reason:
@@ -61,7 +62,7 @@ def _fit_eq9(
     back = found._replace(
         A=found.A * (high - low), gamma=found.gamma / end, K=found.K * (high - low) + low
     )
-    return scored("law", back._asdict(), partial(law, **back._asdict()), t, y)
+    return _finite("Eq. 9", back, law, t, y)
 
 
 def _fit_eq14(
@@ -73,7 +74,23 @@ def _fit_eq14(
     A1 = found.A1 * (high - low)
     A2 = found.A2 * (high - low) - A1 * float(np.log(end))  # log(t/T + τ0) = log(t + T τ0) - log T
     back = Eq14(A1, A2, found.beta / end, found.tau0 * end, found.K * (high - low) + low)
-    return scored("law", back._asdict(), partial(law14, **back._asdict()), t, y)
+    return _finite("Eq. 14", back, law14, t, y)
+
+
+def _finite(
+    name: str,
+    parameters: Eq9 | Eq14,
+    curve: Callable,
+    t: Float[np.ndarray, " steps"],
+    y: Float[np.ndarray, " steps"],
+) -> Fit:
+    """The Fit of these parameters, refused where they leave the range of floating point."""
+    values = parameters._asdict()
+    with np.errstate(all="ignore"):
+        fit = scored("law", values, partial(curve, **values), t, y)
+    if not np.isfinite([fit.r2, *parameters]).all():
+        raise FitFailed(f"{name}: the parameters left the range of floating point: {parameters}.")
+    return fit
 
 
 def _start(u: Float[np.ndarray, " steps"]) -> Eq9:

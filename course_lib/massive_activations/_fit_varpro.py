@@ -1,7 +1,7 @@
 """The course's reference fit of the law: Eq. 14 by variable projection.
 
 Eq. 14 is linear in A1, A2 and K once β and τ0 are fixed, so only these two are searched for. The
-recipe is the course's own; the paper's recipe (arXiv 2508.03616) is `fit_paper`.
+recipe is the course's own; the paper's recipe (arXiv 2508.03616) is `fit_curve`.
 """
 
 from functools import partial

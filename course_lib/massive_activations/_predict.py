@@ -7,7 +7,7 @@ another gradient boosting and no dependency of this course. Leaving out whole mo
 """
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import pandas
 
 
-Transform = Literal["none", "log1p", "yeo-johnson"]
 REGRESSORS = ("ridge", "lasso", "random forest", "gradient boosting")
 SPLITS = ("random 80/20", "5-fold", "leave one model out")
 TREES = 30
@@ -32,7 +31,7 @@ def prediction_scores(
     group: str = "model",
     regressors: Sequence[str] = REGRESSORS,
     splits: Sequence[str] = SPLITS,
-    transform: Transform = "none",
+    transform: str = "none",
     seed: int = 0,
 ) -> "pandas.DataFrame":
     """Learn `target` from `features` and judge it on rows that were held out.

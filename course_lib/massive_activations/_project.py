@@ -79,7 +79,7 @@ def _refine(
         curvature = slopes @ slopes.swapaxes(-1, -2)
         force = (slopes @ residual[..., None])[..., 0]
         diagonal = np.einsum("...ii->...i", curvature)
-        extra = damping * diagonal + 1e-12 * (diagonal.sum(-1, keepdims=True) + 1e-300)
+        extra = damping * diagonal + 1e-12 * (diagonal.sum(-1, keepdims=True) + 1e-30)
         step = np.linalg.solve(curvature + extra[..., None] * np.eye(len(low)), -force[..., None])
         trial = np.clip(theta + np.clip(step[..., 0], -2, 2), low, high)
         new_residual, new_slopes = _linearized(model, u, targets, trial)
