@@ -30,7 +30,8 @@ class Extremes(NamedTuple):
 def extremes(h: Float[Tensor, "*shape"]) -> Extremes:
     """Return the extremes of one hidden state (tokens, width); no unit, ratio = top1 / median.
 
-    All tokens x width entries count alike. The median of |h| is the lower of the two in the middle.
+    All tokens x width entries count alike. The median of |h| is the lower of the two in the middle;
+    of equal largest entries the first one is named.
     Raises ValueError for another rank, for NaN or infinity, and for a median of 0.
     """
     if h.ndim != 2 or h.numel() < 3:
@@ -40,8 +41,7 @@ def extremes(h: Float[Tensor, "*shape"]) -> Extremes:
         )
     # (tokens, width) -> (tokens * width,)
     sizes = h.detach().float().abs().flatten()
-    values, places = sizes.topk(3)  # NaN counts as the largest
-    top1, top2, top3 = values.tolist()
+    top1, top2, top3 = sizes.topk(3).values.tolist()  # NaN counts as the largest
     if not math.isfinite(top1):
         raise ValueError(
             f"The hidden state holds {top1}; the largest activation must be finite. "
@@ -53,7 +53,7 @@ def extremes(h: Float[Tensor, "*shape"]) -> Extremes:
             "The median of |h| is 0, so the ratio does not exist; "
             "at least half of this hidden state is zero."
         )
-    position, dimension = divmod(int(places[0]), h.shape[1])
+    position, dimension = divmod(int(sizes.argmax()), h.shape[1])
     return Extremes(top1, top2, top3, median, top1 / median, position, dimension)
 
 
