@@ -71,8 +71,14 @@ def _models(random: "Generator") -> list[tuple["nn.Module", int]]:
 
     from course_lib import llm
 
-    size = {"hidden_size": 24, "intermediate_size": 40, "num_attention_heads": 2, "vocab_size": 60}
-    config = LlamaConfig(**size, num_hidden_layers=_whole(random, 3, 6), num_key_value_heads=2)
+    config = LlamaConfig(
+        vocab_size=60,
+        hidden_size=24,
+        intermediate_size=40,
+        num_hidden_layers=_whole(random, 3, 6),
+        num_attention_heads=2,
+        num_key_value_heads=2,
+    )
     tiny = llm.LMConfig(blocks=_whole(random, 3, 6), width=24, heads=2, context=16)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(random.initial_seed())
@@ -97,11 +103,15 @@ def _tensors(
 
     from course_lib import llm
 
-    seen: dict[str, list[Tensor]] = {"inputs": [], "mlp": [], "norm": []}
-    norm = getattr(model, "norm", None) or model.get_submodule("model.norm")
+    seen: dict[str, list[Any]] = {"inputs": [], "mlp": [], "norm": []}
+
+    def enter(_: Any, inputs: Any) -> None:
+        seen["inputs"].append(inputs[0])
+
+    norm = model.get_submodule("norm" if isinstance(model, llm.TinyLM) else "model.norm")
     handles = [norm.register_forward_hook(lambda _, __, out: seen["norm"].append(out))]
     for block in llm.decoder_blocks(model):
-        handles.append(block.register_forward_pre_hook(lambda _, x: seen["inputs"].append(x[0])))
+        handles.append(block.register_forward_pre_hook(enter))
         mlp = block.get_submodule("mlp")
         handles.append(mlp.register_forward_hook(lambda _, __, out: seen["mlp"].append(out)))
     with torch.no_grad():
