@@ -21,6 +21,11 @@ def is_live() -> bool:
     return in_notebook() and os.environ.get("COURSE_STATIC") != "1"
 
 
+def is_watched() -> bool:
+    """Tell whether a person sees a progress bar move: in a live notebook, or in a terminal."""
+    return is_live() or (not in_notebook() and sys.stderr.isatty())
+
+
 def show(html: str, text: str) -> None:
     """Show `html` in a notebook, with `text` for viewers without HTML; elsewhere print `text`."""
     if in_notebook():

@@ -5,7 +5,6 @@ Classification only: inputs of any shape, one integer label each, cross-entropy.
 
 import math
 import random
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from jaxtyping import Int64
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from course_lib._frontend import in_notebook, is_live
+from course_lib._frontend import is_watched
 
 
 __all__ = ["History", "evaluate", "fit", "one_step", "seed_everything"]
@@ -266,7 +265,7 @@ class _Progress:
         self.epochs, self.steps = epochs, steps
         self.done, self.recent = 0, 0.0
         self.start = time.perf_counter()
-        live = is_live() or (not in_notebook() and sys.stderr.isatty())
+        live = is_watched()
         self.plain = shown and not live
         self.bar = None
         if shown and live:

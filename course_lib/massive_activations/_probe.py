@@ -12,6 +12,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from course_lib._frontend import is_watched
 from course_lib.llm import block_outputs
 
 
@@ -72,7 +73,7 @@ def probe(
             f"windows must have the shape (count, length), got {tuple(windows.shape)}; "
             "one window is tokens[None]."
         )
-    bar = tqdm(windows, desc="windows", disable=not progress, delay=2)
+    bar = tqdm(windows, desc="windows", disable=not (progress and is_watched()), delay=2)
     return pd.DataFrame(
         [
             {"window": window, "block": block, **extremes(h[0])._asdict()}

@@ -1,9 +1,8 @@
 """Show how far a sweep is: a bar where a person watches, plain lines elsewhere."""
 
-import sys
 import time
 
-from course_lib._frontend import in_notebook, is_live
+from course_lib._frontend import is_watched
 
 
 LINES = 10  # at most so many, where output goes to a file
@@ -15,7 +14,7 @@ class Progress:
     def __init__(self, runs: int, *, shown: bool) -> None:
         self.runs, self.done, self.failed = runs, 0, 0
         self.start = time.perf_counter()
-        live = is_live() or (not in_notebook() and sys.stderr.isatty())
+        live = is_watched()
         self.plain = shown and not live and runs > 0
         self.bar = None
         if shown and live and runs > 0:
