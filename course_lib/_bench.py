@@ -16,8 +16,9 @@ COLUMNS = ("technique", "case", "against", "step time", "saved bytes", "peak byt
 def main(target: Path, *, rounds: int) -> int:
     """Run each technique's `bench.rows(rounds=…)`, print one table, write it as JSON to `target`.
 
-    A row has a case, what it is held against, and ratios to that; further fields go to the file
-    alone. Times are medians of interleaved runs: absolute times say little on a shared machine.
+    A row has a case, what it is held against, and ratios to that, blank where none was measured;
+    further fields go to the file alone. Times are medians of interleaved runs: absolute times say
+    little on a shared machine.
     """
     import pandas
     import torch
@@ -27,7 +28,7 @@ def main(target: Path, *, rounds: int) -> int:
         technique = importlib.import_module(f"course_lib.{name}.bench")
         rows += [{"technique": name, **row} for row in technique.rows(rounds=rounds)]
     print("Ratios to the plain alternative; below 1 is better.\n")
-    print(pandas.DataFrame(rows)[list(COLUMNS)].to_string(index=False))
+    print(pandas.DataFrame(rows)[list(COLUMNS)].to_string(index=False, na_rep=""))
     record = {
         "python": platform.python_version(),
         "torch": torch.__version__,

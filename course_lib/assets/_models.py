@@ -39,7 +39,7 @@ def model(name: str, *, num_classes: int | None = None, pretrained: bool = True)
         raise ValueError(f"num_classes must be at least 1, got {num_classes}.")
     architecture = LITE0_TIMM if name == LITE0 else name
     asset = manifest().get(name)
-    if asset is not None and asset.file.endswith(".safetensors"):
+    if asset is not None and asset.kind == "model" and asset.file.endswith(".safetensors"):
         network = _checkpoint(name, pretrained)
     elif not timm.is_model(architecture):
         raise AssetError(unknown("model", name, [LITE0, *names(), *timm.list_models()]))

@@ -1,16 +1,14 @@
 """MobileTL against plain fine-tuning of the same blocks: step time, saved bytes, peak bytes."""
 
-from collections.abc import Callable
 from typing import Any
 
 import timm
 import torch
-import torch.nn.functional as F
 
 from course_lib.measure import compare, peak_memory, saved_activations
 from course_lib.mobiletl._apply import apply
 from course_lib.mobiletl._baselines import baseline
-from course_lib.mobiletl._cut import CutNetwork
+from course_lib.training import one_step
 
 
 # timm's name, pixels, mask: the paper's for h-swish, the exact one for ReLU6
@@ -50,14 +48,14 @@ def _pair(name: str, size: int, mask: Any, blocks: int, rounds: int) -> list[dic
     images = torch.randn(BATCH, 3, size, size)
     labels = torch.randint(CLASSES, (BATCH,))
     times = compare(
-        {key: _step(network, images, labels) for key, network in networks.items()},
+        {key: one_step(network, images, labels) for key, network in networks.items()},
         rounds=rounds,
         warmup=2,
     )
     saved, peak = {}, {}
     for key, network in networks.items():
         saved[key] = saved_activations(lambda n=network: n(images), model=network).total
-        peak[key] = peak_memory(_step(network, images, labels), model=network).total
+        peak[key] = peak_memory(one_step(network, images, labels), model=network).total
     return [
         {
             "case": f"{name}, {size} px, top {blocks}, {mask}, {head} head",
@@ -69,15 +67,3 @@ def _pair(name: str, size: int, mask: Any, blocks: int, rounds: int) -> list[dic
         }
         for head in ("ordinary", "converted")
     ]
-
-
-def _step(network: CutNetwork, images: torch.Tensor, labels: torch.Tensor) -> Callable[[], None]:
-    optimizer = torch.optim.Adam(list(network.trainable_parameters()), lr=1e-4)
-    network.train()
-
-    def step() -> None:
-        F.cross_entropy(network(images), labels).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-
-    return step

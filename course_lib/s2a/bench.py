@@ -1,12 +1,15 @@
 """S2A against the same modules kept exactly, beside checkpointing; and packing against copying."""
 
+import os
+import shutil
+import sys
+import sysconfig
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import timm
 import torch
-import torch.nn.functional as F
-from torch import nn
 
 from course_lib.lean import pack_codes, unpack_codes
 from course_lib.measure import compare, peak_memory, saved_activations
@@ -15,6 +18,7 @@ from course_lib.s2a._activation import coded_activation
 from course_lib.s2a._apply import apply
 from course_lib.s2a._layer_norm import coded_layer_norm
 from course_lib.s2a._softmax import coded_softmax
+from course_lib.training import one_step
 
 
 NETWORK = {"model_name": "vit_small_patch16_224", "img_size": 224, "depth": 3}
@@ -27,14 +31,17 @@ CODES = 1 << 23  # about what GELU keeps of a ViT-S block for a batch of 28
 def rows(rounds: int = 15) -> list[dict[str, Any]]:
     """Measure training steps, then packing; one dict each.
 
-    Times are ratios of medians of interleaved runs. A step is forward, backward and AdamW on
+    Times are ratios of medians of interleaved runs. A step is forward, backward and Adam on
     random weights: neither time nor bytes depend on them. Attention is unfused unless the case
     says so. For packing, the ratio is of seconds per byte read or written, to those of a copy.
-    On a machine with CUDA and triton, the fused kernels follow, against plain torch on the GPU.
+    Where there is a C++ compiler, a step under torch.compile follows, without bytes: the meters
+    do not look into it. With CUDA and triton, so do the fused kernels, against plain torch on the
+    GPU.
     """
     fused = torch.cuda.is_available() and _triton.has_triton()
     return [
         *_steps(rounds),
+        *(_compiled(rounds) if _has_compiler() else ()),
         *(_packing(bits, rounds) for bits in (4, 1)),
         *(_kernels(torch.device("cuda"), 32, rounds) if fused else ()),
     ]
@@ -54,7 +61,7 @@ def _steps(rounds: int) -> list[dict[str, Any]]:
     networks["checkpointing"].set_grad_checkpointing()
     size = NETWORK["img_size"]
     images, labels = torch.randn(BATCH, 3, size, size), torch.randint(CLASSES, (BATCH,))
-    steps = {name: _step(network, images, labels) for name, network in networks.items()}
+    steps = {name: one_step(network, images, labels) for name, network in networks.items()}
     times = compare(steps, rounds=rounds, warmup=2)
     kept = {
         name: (
@@ -78,17 +85,35 @@ def _steps(rounds: int) -> list[dict[str, Any]]:
     ]
 
 
-def _step(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> Callable[[], None]:
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=1e-4)
-    network.train()
+def _has_compiler() -> bool:
+    """Tell whether torch.compile can work on this CPU: it needs a C++ compiler, and Python.h."""
+    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    header = Path(sysconfig.get_path("include")) / "Python.h"
+    return shutil.which(compiler) is not None and header.is_file()
 
-    def step() -> None:
-        F.cross_entropy(network(images), labels).backward()
-        optimizer.step()
-        optimizer.zero_grad()
 
-    return step
+def _compiled(rounds: int) -> list[dict[str, Any]]:
+    """Steps under torch.compile, which fuses the codes with what makes them."""
+    torch.manual_seed(0)
+    model, size = timm.create_model(**NETWORK, num_classes=CLASSES), NETWORK["img_size"]
+    images, labels = torch.randn(BATCH, 3, size, size), torch.randint(CLASSES, (BATCH,))
+    steps = {
+        name: one_step(network, images, labels)
+        for name, network in {
+            "exact, compiled": torch.compile(apply(model, MODULES, bits=32)),
+            "4 bits": apply(model, MODULES),
+            "4 bits, compiled": torch.compile(apply(model, MODULES)),
+        }.items()
+    }
+    times = compare(steps, rounds=rounds, warmup=2)
+    return [
+        {
+            "case": f"{NETWORK['model_name']}, {size} px, 4 bits, compiled",
+            "against": plain,
+            "step time": round(times.ratio("4 bits, compiled", to=plain), 3),
+        }
+        for plain in ("4 bits", "exact, compiled")
+    ]
 
 
 def _packing(bits: int, rounds: int) -> dict[str, Any]:

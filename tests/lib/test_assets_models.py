@@ -147,3 +147,8 @@ def test_damaged_weights_of_the_hub_are_found(offline):
 
 def test_untrained_networks_need_no_hub(offline):
     assert assets.model(NAME, pretrained=False, num_classes=3).num_classes == 3
+
+
+def test_a_checkpoint_of_another_kind_is_no_network():
+    with pytest.raises(AssetError, match="massive_activations_lm"):
+        assets.model("massive_activations_lm")
