@@ -150,5 +150,5 @@ def test_untrained_networks_need_no_hub(offline):
 
 
 def test_a_checkpoint_of_another_kind_is_no_network():
-    with pytest.raises(AssetError, match="massive_activations_lm"):
+    with pytest.raises(assets.AssetError, match="massive_activations_lm"):
         assets.model("massive_activations_lm")
