@@ -10,6 +10,7 @@ import math
 import platform
 from collections.abc import Callable, Collection
 from pathlib import Path
+from statistics import fmean, multimode
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from course_lib.llm import (
     train_lm,
     with_bos,
 )
+from course_lib.massive_activations._probe import extremes
 
 
 CONTEXT = 128  # tokens in a window, the symbol 256 included
@@ -93,19 +95,15 @@ def measure(model: nn.Module, windows: Int64[Tensor, "count context"]) -> list[R
     """
     rows = []
     for block, h in enumerate(block_outputs(model, windows)):
-        width = h.shape[2]
-        # (windows, tokens, width) -> (windows, tokens * width)
-        sizes = h.abs().flatten(1)
-        top1, place = sizes.max(dim=1)
-        median = sizes.median(dim=1).values  # the lower of the two in the middle
+        found = [extremes(window) for window in h]
         rows.append(
             {
                 "block": block,
-                "top1": top1.mean().item(),
-                "median": median.mean().item(),
-                "ratio": (top1 / median).mean().item(),
-                "at_start": (place // width == 0).double().mean().item(),
-                "dimension": int((place % width).mode().values),
+                "top1": fmean(one.top1 for one in found),
+                "median": fmean(one.median for one in found),
+                "ratio": fmean(one.ratio for one in found),
+                "at_start": fmean(one.position == 0 for one in found),
+                "dimension": min(multimode(one.dimension for one in found)),
             }
         )
     return rows

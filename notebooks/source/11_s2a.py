@@ -489,7 +489,7 @@ picture = figures11.compare_methods(
 #
 # Now look at the front. *Checkpointing* and *inputs in 4 bit* train all weights and reach the best accuracy.
 # They keep few bytes, and pay in time and in optimizer memory. S2A lies to their left: it trains few weights.
-# On a network this small the best accuracy may well be worth the price. At full scale, all weights cost gigabytes.
+# On a network this small the best accuracy may well be worth the price. In a ViT-B, 12 bytes for each weight are a gigabyte.
 #
 # Read the time column with care too. This network is tiny, so the fixed cost of each operation counts most,
 # and codes take many small operations. On the block of ViT-S above they cost far less.

@@ -406,7 +406,7 @@ for bos, rows in late.groupby("bos"):
 
 # %% [markdown]
 # Read the last lines of output. *BOS*, beginning of sequence, is a fixed first symbol. It gives the model a place for its constant;
-# without it the ratio grows too, but the largest value has no fixed place.
+# without it the ratio grows too, but the largest value hardly ever stands at the first position.
 #
 # Now move the law yourself. The left panel is the curve. The right one fixes $K$ and fits the rest:
 # it shows how badly each $K$ fits. Lower `log_gamma`, or shorten the window, until the decay is out of sight, and watch the right panel.
@@ -591,12 +591,13 @@ measure.table(
 )
 
 # %% [markdown]
-# The two columns hold nearly the same nine numbers, attached to *other models*. One of the tables has its labels mixed up.
+# The two columns hold nearly the same nine numbers, attached to *other models*. It looks as if one of the tables had its labels mixed up.
 # With the labels of Table 5 the mean is 0.98, and "small models fit worst" is gone. Treat 0.98 as the honest headline.
 #
 # Now our own numbers: the law fitted to every block of every record. What small scale cannot show:
 #
-# - Our small models reach no ratio of 1,000, and show no early peak. Both need larger models and longer training.
+# - Our small models reach no ratio of 1,000; the paper's small ones do not either. They show no early peak;
+#   the paper sees some even in a model as small as ours, after far more steps.
 # - SmolLM2's weights come in 4 bits; full precision is unchecked. Other models need other scalars, or none.
 # - The paper could not be opened here. Its numbers come from notes on its second version.
 # - The paper trained nothing and changed nothing: it observes. That an architect could *control* these numbers is not tested.
