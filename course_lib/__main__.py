@@ -113,8 +113,8 @@ def lock(_: argparse.Namespace) -> int:
         "# Exact versions that passed the tests. "
         "Generated from pyproject.toml by: python -m course_lib lock\n"
     )
-    command = ["uv", "pip", "compile", "pyproject.toml", "--extra", "dev", "--universal"]
-    command += ["--no-header", "--no-annotate", "--quiet"]
+    command = ["uv", "pip", "compile", "pyproject.toml", "--extra", "dev"]
+    command += ["--extra", "chem", "--universal", "--no-header", "--no-annotate", "--quiet"]
     made = subprocess.run(command, cwd=_root(), stdout=subprocess.PIPE, text=True, check=True)
     write_text(_root() / "requirements.lock", head + made.stdout)
     return 0

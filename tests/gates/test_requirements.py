@@ -28,11 +28,9 @@ def lock() -> dict[str, list[Requirement]]:
 
 
 def wanted() -> list[Requirement]:
-    """What a learner and a contributor need: the core and the extra `dev`."""
-    return [
-        Requirement(text)
-        for text in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]
-    ]
+    """What a learner and a contributor need: the core and the extras `chem` and `dev`."""
+    extras = PROJECT["optional-dependencies"]
+    return [Requirement(text) for text in PROJECT["dependencies"] + extras["chem"] + extras["dev"]]
 
 
 def pinned(requirement: Requirement) -> Version | None:
