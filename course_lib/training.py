@@ -1,6 +1,7 @@
 """One plain training loop for every lab: epochs, a progress line, seeds, a history.
 
-Classification only: inputs of any shape, one integer label each, cross-entropy.
+Classification only: inputs of any shape, one integer label each, cross-entropy. Loops of another
+kind share `Progress`.
 """
 
 import math
@@ -19,13 +20,14 @@ from torch.utils.data import DataLoader
 from course_lib._frontend import is_watched
 
 
-__all__ = ["History", "evaluate", "fit", "one_step", "seed_everything"]
+__all__ = ["History", "Progress", "evaluate", "fit", "one_step", "seed_everything"]
 
 Data = tuple[Tensor, Tensor] | DataLoader
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("constant", "cosine")
 FORECAST_AFTER = 5  # steps after which the first loss and the remaining time are printed
 FORECAST_FROM = 10.0  # seconds; shorter trainings need no forecast
+LINES = 10  # at most so many, where output goes to a file
 
 
 @dataclass
@@ -91,7 +93,7 @@ def fit(
     history, start = History(), time.perf_counter()
     with (
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
-        _Progress(epochs, steps, shown=progress) as line,
+        Progress(epochs, steps, shown=progress) as line,
     ):
         torch.manual_seed(seed)
         for _ in range(epochs):
@@ -114,9 +116,11 @@ def fit(
                 line.step(value)
                 if on_step is not None:
                     on_step(len(history.loss) - 1, value)
+            notes = []
             if val is not None:
                 history.val_accuracy.append(evaluate(model, val))
-            line.epoch(history)
+                notes.append(f"accuracy {100 * history.val_accuracy[-1]:.1f} %")
+            line.epoch(*notes)
     model.eval()
     history.seconds = time.perf_counter() - start
     return history
@@ -258,12 +262,13 @@ def _diverged(
     return f"{head} Try a rate ten times smaller: lr={lr / 10:.3g}."
 
 
-class _Progress:
-    """A bar where a person watches; plain lines, one per epoch, where output goes to a file."""
+class Progress:
+    """A bar where a person watches; plain lines where output goes to a file, ten at most."""
 
     def __init__(self, epochs: int, steps: int, *, shown: bool) -> None:
+        """Expect `steps` in each of `epochs`; say nothing unless `shown`."""
         self.epochs, self.steps = epochs, steps
-        self.done, self.recent = 0, 0.0
+        self.done, self.recent, self.sum = 0, 0.0, 0.0
         self.start = time.perf_counter()
         live = is_watched()
         self.plain = shown and not live
@@ -273,15 +278,19 @@ class _Progress:
 
             self.bar = tqdm(total=epochs * steps, unit="step", leave=True)
 
-    def __enter__(self) -> "_Progress":
+    def __enter__(self) -> "Progress":
+        """Return itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Close the bar."""
         if self.bar is not None:
             self.bar.close()
 
     def step(self, loss: float) -> None:
+        """Count one step."""
         self.done += 1
+        self.sum += loss
         self.recent = loss if self.done == 1 else 0.9 * self.recent + 0.1 * loss
         if self.bar is not None:
             self.bar.update()
@@ -291,16 +300,19 @@ class _Progress:
             if left > FORECAST_FROM:
                 print(f"step {self.done} of {self._total()}: loss {loss:.3f}, {left:.0f} s to go")
 
-    def epoch(self, history: History) -> None:
+    def epoch(self, *notes: str) -> None:
+        """End an epoch: say its mean loss and `notes`, such as "accuracy 91.2 %"."""
         number = self.done // self.steps
-        parts = [f"loss {sum(history.loss[-self.steps :]) / self.steps:.3f}"]
-        if history.val_accuracy:
-            parts.append(f"accuracy {100 * history.val_accuracy[-1]:.1f} %")
+        said = ", ".join([f"loss {self.sum / self.steps:.3f}", *notes])
+        self.sum = 0.0
         if self.bar is not None:
-            self.bar.set_description_str(f"epoch {number}/{self.epochs}, {', '.join(parts)}")
-        elif self.plain:
+            self.bar.set_description_str(f"epoch {number}/{self.epochs}, {said}")
+        elif self.plain and self._speaks(number):
             seconds = time.perf_counter() - self.start
-            print(f"epoch {number}/{self.epochs}: {', '.join(parts)}, {seconds:.1f} s", flush=True)
+            print(f"epoch {number}/{self.epochs}: {said}, {seconds:.1f} s", flush=True)
+
+    def _speaks(self, number: int) -> bool:
+        return number * LINES // self.epochs > (number - 1) * LINES // self.epochs
 
     def _total(self) -> int:
         return self.epochs * self.steps

@@ -167,6 +167,13 @@ def test_plain_lines_without_a_terminal(capsys):
     assert "accuracy" in lines[1]
 
 
+def test_at_most_ten_lines(capsys):
+    training.fit(network(), blobs(16), epochs=25)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 10
+    assert lines[-1].startswith("epoch 25/25: loss ")
+
+
 def test_a_bar_in_a_terminal(capsys, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     training.fit(network(), blobs(), epochs=1)
