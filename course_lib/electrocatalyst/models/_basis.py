@@ -1,0 +1,39 @@
+"""What both networks make of a distance, and SchNet's activation.
+
+Paper: SchNet (arXiv 1706.08566), sections 3 and 4.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def ssp(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Return the shifted softplus ln(1/2 e^x + 1/2) of SchNet, which is 0 at 0."""
+    # ssp(x) = softplus(x) - ln 2
+    return F.softplus(x) - math.log(2)
+
+
+def cosine_cutoff(d: Float[Tensor, "edges"], cutoff: float) -> Float[Tensor, "edges"]:
+    """Return a weight that falls smoothly from 1 at 0 to 0 at `cutoff` angstrom, and stays 0."""
+    # C(d) = 1/2 (cos(pi d / r_c) + 1)
+    return 0.5 * (torch.cos(math.pi / cutoff * d.clamp(max=cutoff)) + 1)
+
+
+class Gaussians(nn.Module):
+    """Spread a distance over `count` Gaussians whose centers lie evenly on [0, cutoff] angstrom."""
+
+    centers: Tensor
+
+    def __init__(self, count: int, cutoff: float) -> None:
+        super().__init__()
+        self.register_buffer("centers", torch.linspace(0, cutoff, count), persistent=False)
+        # gamma = -1 / (2 (mu_2 - mu_1)^2)
+        self.gamma = -0.5 / (cutoff / (count - 1)) ** 2
+
+    def forward(self, d: Float[Tensor, "edges"]) -> Float[Tensor, "edges gaussians"]:
+        # e_k(d) = exp(gamma (d - mu_k)^2)
+        return torch.exp(self.gamma * (d[:, None] - self.centers) ** 2)
