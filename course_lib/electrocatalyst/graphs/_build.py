@@ -1,7 +1,8 @@
 """From `ase.Atoms` to `Graph`.
 
-Paper: OC20 (arXiv 2010.09990). Its graphs keep the 50 nearest neighbors of each atom, and cut ties
-as they come; here a cap keeps every neighbor that is as far as the last one kept (see `_nearest`).
+Paper: OC20 (arXiv 2010.09990). Its first graphs kept exactly the 50 nearest neighbors of each atom
+and so cut ties at random: on a lattice whole shells are equally far. The later code of OC20 keeps
+neighbors within 0.01 of the last one, and so does `graph`, in angstrom of distance.
 """
 
 from collections.abc import Iterable
@@ -32,9 +33,9 @@ def graph(
 ) -> Graph:
     """Return the graph of one system: an edge for each atom or image within `cutoff` angstrom.
 
-    `max_neighbors` keeps that many nearest neighbors of each atom (OC20: 50), and those that are
-    within 0.01 angstrom of the last one: so no symmetry is broken, and a center may keep a few more.
-    An edge may then lack its opposite, and the graph is not `paired`.
+    `max_neighbors` keeps that many nearest neighbors of each center (OC20: 50), and all others up
+    to 0.01 angstrom beyond the last one: no tie is cut, so a center may keep more than the cap.
+    An edge may then lack its opposite; such a graph is not `paired`.
     `dtype` is for positions and cell; the edges are found in float64.
     Raises ValueError for positions that are not numbers, atoms less than 0.3 angstrom apart, an
     atom without neighbors, a periodic cell without volume, an atomic number outside 1 to 99.
@@ -42,7 +43,7 @@ def graph(
     if max_neighbors is not None and max_neighbors < 1:
         raise ValueError(f"max_neighbors is {max_neighbors}; it must be at least 1, or None.")
     numbers = np.asarray(atoms.numbers, dtype=np.int64)
-    if len(numbers) and not (1 <= numbers.min() and numbers.max() <= ELEMENTS):
+    if len(numbers) and not (numbers.min() >= 1 and numbers.max() <= ELEMENTS):
         raise ValueError(f"atomic numbers must be 1 to {ELEMENTS}, got {numbers.tolist()}.")
     cell = np.asarray(atoms.cell, dtype=np.float64)
     positions = np.asarray(atoms.positions, dtype=np.float64)

@@ -18,6 +18,9 @@ class EnergyModel(nn.Module):
 
     def __init__(self, **config: int | float) -> None:
         super().__init__()
+        for name, value in config.items():
+            if value <= (name == "gaussians"):
+                raise ValueError(f"{name} is {value}; it must be above {int(name == 'gaussians')}.")
         self.config = config
         self.register_buffer("mean", torch.tensor(0.0))
         self.register_buffer("std", torch.tensor(1.0))

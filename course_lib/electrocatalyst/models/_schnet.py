@@ -11,7 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from course_lib.electrocatalyst.graphs import Graph
-from course_lib.electrocatalyst.models._basis import Gaussians, cosine_cutoff, ssp
+from course_lib.electrocatalyst.models._layers import Gaussians, cosine_cutoff, ssp, xavier_linear
 from course_lib.electrocatalyst.models._model import EnergyModel
 
 
@@ -45,8 +45,8 @@ class SchNet(EnergyModel):
         self.interactions = nn.ModuleList(
             Interaction(hidden, filters, gaussians) for _ in range(interactions)
         )
-        self.readout1 = _linear(hidden, hidden // 2)
-        self.readout2 = _linear(hidden // 2, 1)
+        self.readout1 = xavier_linear(hidden, hidden // 2)
+        self.readout2 = xavier_linear(hidden // 2, 1)
 
     def normalized(self, graph: Graph) -> Float[Tensor, "systems"]:
         """Return the energy of each system before mean and standard deviation are put back."""
@@ -68,11 +68,11 @@ class Interaction(nn.Module):
 
     def __init__(self, hidden: int, filters: int, gaussians: int) -> None:
         super().__init__()
-        self.filter1 = _linear(gaussians, filters)
-        self.filter2 = _linear(filters, filters)
-        self.inward = _linear(hidden, filters, bias=False)
-        self.outward = _linear(filters, hidden)
-        self.dense = _linear(hidden, hidden)
+        self.filter1 = xavier_linear(gaussians, filters)
+        self.filter2 = xavier_linear(filters, filters)
+        self.inward = xavier_linear(hidden, filters, bias=False)
+        self.outward = xavier_linear(filters, hidden)
+        self.dense = xavier_linear(hidden, hidden)
 
     def forward(
         self,
@@ -101,14 +101,5 @@ def cfconv(
     """
     source, target = edges
     # (edges, filters) -> (1 or 2 halves, distances, filters)
-    messages = x[source].view(-1, *w.shape) * w
+    messages = x.index_select(0, source).view(-1, *w.shape) * w
     return torch.zeros_like(x).index_add(0, target, messages.flatten(0, 1))
-
-
-def _linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
-    """Return a layer as the paper starts it: Xavier uniform weights, biases of zero."""
-    layer = nn.Linear(inputs, outputs, bias=bias)
-    nn.init.xavier_uniform_(layer.weight)
-    if bias:
-        nn.init.zeros_(layer.bias)
-    return layer

@@ -1,4 +1,4 @@
-"""What both networks make of a distance, and SchNet's activation.
+"""Small parts of the networks: what a distance becomes, an activation, a first state.
 
 Paper: SchNet (arXiv 1706.08566), sections 3 and 4.
 """
@@ -23,6 +23,15 @@ def cosine_cutoff(d: Float[Tensor, "edges"], cutoff: float) -> Float[Tensor, "ed
     return 0.5 * (torch.cos(math.pi / cutoff * d.clamp(max=cutoff)) + 1)
 
 
+def xavier_linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
+    """Return a layer with Xavier uniform weights and biases of zero."""
+    layer = nn.Linear(inputs, outputs, bias=bias)
+    nn.init.xavier_uniform_(layer.weight)
+    if bias:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
 class Gaussians(nn.Module):
     """Spread a distance over `count` Gaussians whose centers lie evenly on [0, cutoff] angstrom."""
 
@@ -30,10 +39,10 @@ class Gaussians(nn.Module):
 
     def __init__(self, count: int, cutoff: float) -> None:
         super().__init__()
-        self.register_buffer("centers", torch.linspace(0, cutoff, count), persistent=False)
-        # gamma = -1 / (2 (mu_2 - mu_1)^2)
-        self.gamma = -0.5 / (cutoff / (count - 1)) ** 2
+        self.register_buffer("centers", torch.linspace(0, cutoff, count))
 
     def forward(self, d: Float[Tensor, "edges"]) -> Float[Tensor, "edges gaussians"]:
+        # gamma = -1 / (2 (mu_2 - mu_1)^2)
+        gamma = -0.5 / (self.centers[1] - self.centers[0]) ** 2
         # e_k(d) = exp(gamma (d - mu_k)^2)
-        return torch.exp(self.gamma * (d[:, None] - self.centers) ** 2)
+        return torch.exp(gamma * (d[:, None] - self.centers) ** 2)
