@@ -13,7 +13,6 @@ from course_lib.electrocatalyst.energetics._conversion import (
     convert,
 )
 from course_lib.electrocatalyst.energetics._free_energy import CORRECTIONS, at_potential, delta_g
-from course_lib.electrocatalyst.energetics._gas import gas_energies
 from course_lib.electrocatalyst.energetics._ladder import (
     EQUILIBRIUM,
     STEPS,
@@ -80,7 +79,6 @@ __all__ = [
     "convert",
     "delta_g",
     "draw_top",
-    "gas_energies",
     "gas_energy",
     "levels",
     "limiting_step",

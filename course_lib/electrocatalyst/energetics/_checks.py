@@ -1,13 +1,16 @@
 """What every function here asks of its numbers: they are finite, and there are enough of them."""
 
+from typing import Any, TypeVar
+
 import numpy as np
 from jaxtyping import Float, Real
 
 
-Energies = int | float | Real[np.ndarray, "..."]  # one energy or an array of them, eV
+# One energy (eV), or an array of them; functions give back what they got.
+Energy = TypeVar("Energy", float, Real[np.ndarray, "..."])
 
 
-def finite(name: str, values: Energies) -> Float[np.ndarray, "..."]:
+def finite(name: str, values: float | Real[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     """Values as float64; ValueError that calls them `name` when one is not finite."""
     array = np.asarray(values, dtype=np.float64)
     if not np.isfinite(array).all():
@@ -20,3 +23,8 @@ def positive(name: str, value: float) -> float:
     if not (np.isfinite(value) and value > 0):
         raise ValueError(f"{name} is {value:g}: it must be a finite number above 0.")
     return float(value)
+
+
+def as_given(values: Any) -> Any:
+    """An array without axes as the number it holds; every other array as it is."""
+    return values[()]

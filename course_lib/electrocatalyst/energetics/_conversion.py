@@ -8,13 +8,8 @@ Every conversion names both ends. Going from "oc20" to "molecule" adds the forma
 water for each oxygen atom; going on to "atom" subtracts the atom's share of the molecule's bond.
 """
 
-from collections.abc import Mapping
-
-import numpy as np
-from jaxtyping import Float
-
-from course_lib.electrocatalyst.energetics._checks import Energies, finite
-from course_lib.electrocatalyst.energetics._reactions import checked_counts
+from course_lib.electrocatalyst.energetics._checks import Energy, as_given, finite
+from course_lib.electrocatalyst.energetics._reactions import Counts, checked_counts
 
 
 REFERENCES = ("oc20", "molecule", "atom")
@@ -38,13 +33,13 @@ ATOMIZATION = {"O": 2.58, "H": 2.27}
 
 
 def convert(
-    energy: Energies,
-    counts: Mapping[str, int],
+    energy: Energy,
+    counts: Counts,
     *,
     source: str,
     target: str,
     water: float = WATER,
-) -> Float[np.ndarray, "..."] | float:
+) -> Energy:
     """Move adsorption energies (eV, any shape) from one reference to another.
 
     counts: atoms of the adsorbate, such as {"O": 1}. source, target: "oc20", "molecule", "atom".
@@ -59,7 +54,7 @@ def convert(
             raise ValueError(f"{name!r} is no reference: take {', '.join(map(repr, REFERENCES))}.")
         if source != target:
             moved = moved + sign * sum(n * _shift(e, name, water) for e, n in atoms.items())
-    return moved[()]
+    return as_given(moved)
 
 
 def _shift(element: str, reference: str, water: float) -> float:

@@ -6,9 +6,9 @@ reversible hydrogen electrode. Zero-point energy and entropy enter as one consta
 """
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Int
 
-from course_lib.electrocatalyst.energetics._checks import Energies, finite
+from course_lib.electrocatalyst.energetics._checks import Energy, as_given, finite
 
 
 # dG - dE of each adsorbate, eV. *H: Norskov and others 2005 (DOI 10.1149/1.1856988). The others:
@@ -16,9 +16,7 @@ from course_lib.electrocatalyst.energetics._checks import Energies, finite
 CORRECTIONS = {"H": 0.24, "OH": 0.26, "O": -0.03, "OOH": 0.22}
 
 
-def delta_g(
-    energy: Energies, adsorbate: str, *, reference: str = "oc20"
-) -> Float[np.ndarray, "..."] | float:
+def delta_g(energy: Energy, adsorbate: str, *, reference: str = "oc20") -> Energy:
     """Free energy of adsorption (eV, same shape): the energy plus the adsorbate's correction.
 
     energy: adsorption energy (eV) against H2O and H2. adsorbate: "H", "OH", "O" or "OOH".
@@ -31,17 +29,16 @@ def delta_g(
             f"These energies are against {reference!r}; the corrections hold against H2O and H2. "
             "Use `convert` to the reference 'oc20' first."
         )
-    return (finite("The adsorption energy", energy) + CORRECTIONS[adsorbate])[()]
+    return as_given(finite("The adsorption energy", energy) + CORRECTIONS[adsorbate])
 
 
 def at_potential(
-    free_energy: Energies, electrons: int, potential: float
-) -> Float[np.ndarray, "..."] | float:
+    free_energy: Energy, electrons: int | Int[np.ndarray, "..."], potential: float
+) -> Energy:
     """Free energy (eV, same shape) of a reaction that releases electrons at a potential U (V).
 
     electrons: how many the reaction sets free; negative when it takes them up. Each changes the
     free energy by -e U. Errors: ValueError for values that are not finite.
     """
-    return (
-        finite("The free energy", free_energy) - electrons * finite("The potential", potential)
-    )[()]
+    released = electrons * finite("The potential", potential)
+    return as_given(finite("The free energy", free_energy) - released)

@@ -8,6 +8,7 @@ so E_ads = E_adslab - E_slab - E_gas. The same E_gas comes from one number for e
 mu_H = E_H2/2, mu_O = E_H2O - E_H2, mu_C = E_CO - mu_O, mu_N = E_N2/2.
 """
 
+import math
 from collections.abc import Mapping
 
 from course_lib.electrocatalyst.energetics._checks import finite
@@ -20,9 +21,10 @@ MOLECULES = {
     "N2": {"N": 2},
 }
 ELEMENTS = ("C", "H", "O", "N")
+Counts = Mapping[str, int | float]  # element -> atoms; that they are whole is checked
 
 
-def reaction(counts: Mapping[str, int]) -> dict[str, float]:
+def reaction(counts: Counts) -> dict[str, float]:
     """How many of CO, H2, H2O and N2 make one adsorbate; a negative number is a product.
 
     counts: atoms of each element, such as {"O": 1, "H": 1} for *OH.
@@ -41,13 +43,15 @@ def references(molecules: Mapping[str, float]) -> dict[str, float]:
     """
     missing = [name for name in MOLECULES if name not in molecules]
     if missing:
-        raise ValueError(f"The energy of {', '.join(missing)} is missing: give all of CO, H2, ...")
+        raise ValueError(
+            f"The energy of {', '.join(missing)} is missing: give {', '.join(MOLECULES)}."
+        )
     co, h2, h2o, n2 = (float(finite(f"The energy of {m}", molecules[m])) for m in MOLECULES)
     oxygen = h2o - h2
     return {"H": h2 / 2, "O": oxygen, "C": co - oxygen, "N": n2 / 2}
 
 
-def gas_energy(counts: Mapping[str, int], references: Mapping[str, float]) -> float:
+def gas_energy(counts: Counts, references: Mapping[str, float]) -> float:
     """E_gas (eV): the energy of an adsorbate's atoms in the gas molecules of OC20.
 
     references: eV per atom of each element, from `references`.
@@ -64,7 +68,7 @@ def gas_energy(counts: Mapping[str, int], references: Mapping[str, float]) -> fl
 
 
 def adsorption_energy(
-    adslab: float, slab: float, counts: Mapping[str, int], references: Mapping[str, float]
+    adslab: float, slab: float, counts: Counts, references: Mapping[str, float]
 ) -> float:
     """E_ads = E_adslab - E_slab - E_gas (eV); negative where the surface binds.
 
@@ -75,7 +79,7 @@ def adsorption_energy(
     return float(total) - gas_energy(counts, references)
 
 
-def checked_counts(counts: Mapping[str, int]) -> dict[str, int]:
+def checked_counts(counts: Counts) -> dict[str, int]:
     """The counts of C, H, O, N, zeros included; ValueError for what no reaction can make."""
     strangers = [element for element in counts if element not in ELEMENTS]
     if strangers:
@@ -83,7 +87,7 @@ def checked_counts(counts: Mapping[str, int]) -> dict[str, int]:
             f"OC20's reference reaction knows C, H, O and N, not {', '.join(strangers)}."
         )
     for element, n in counts.items():
-        if int(n) != n or n < 0:
+        if not math.isfinite(n) or n < 0 or n != int(n):
             raise ValueError(f"{n} atoms of {element}: count whole atoms, 0 or more.")
     if not any(counts.values()):
         raise ValueError("The adsorbate has no atoms: give counts such as {'O': 1, 'H': 1}.")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int, Real
 
-from course_lib.electrocatalyst.energetics._checks import Energies, finite, positive
+from course_lib.electrocatalyst.energetics._checks import Energy, as_given, finite, positive
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,7 @@ def draw_top(
     return Draws(inside.mean(axis=0), first / draws, inside.sum(axis=1))
 
 
-def top_probability(
-    delta_g: Energies, sigma: float, width: float
-) -> Float[np.ndarray, "..."] | float:
+def top_probability(delta_g: Energy, sigma: float, width: float) -> Energy:
     """Probability (same shape) that a free energy with a normal error lies in the top band.
 
     Phi((w - dG)/s) - Phi((-w - dG)/s): what `draw_top` counts, in closed form for each metal.
@@ -62,10 +60,10 @@ def top_probability(
     """
     center, width = finite("The free energy", delta_g), positive("The width", width)
     if _sigma(sigma) == 0:
-        return (np.abs(center) <= width).astype(np.float64)[()]
+        return as_given((np.abs(center) <= width).astype(np.float64))
     erf = np.vectorize(math.erf, otypes=[np.float64])
     scale = sigma * math.sqrt(2)
-    return (erf((width - center) / scale) / 2 - erf((-width - center) / scale) / 2)[()]
+    return as_given(erf((width - center) / scale) / 2 - erf((-width - center) / scale) / 2)
 
 
 def _sigma(sigma: float) -> float:

@@ -7,9 +7,8 @@ evolution; barriers follow the Bronsted-Evans-Polanyi relation E_a = a dE + b.
 import math
 
 import numpy as np
-from jaxtyping import Float
 
-from course_lib.electrocatalyst.energetics._checks import Energies, finite, positive
+from course_lib.electrocatalyst.energetics._checks import Energy, as_given, finite, positive
 
 
 BOLTZMANN = 8.617333262e-5  # eV/K
@@ -17,9 +16,7 @@ PLANCK = 4.135667696e-15  # eV s
 ROOM = 300.0  # K
 
 
-def log10_exchange_current(
-    delta_g: Energies, temperature: float = ROOM
-) -> Float[np.ndarray, "..."] | float:
+def log10_exchange_current(delta_g: Energy, temperature: float = ROOM) -> Energy:
     """log10 of the exchange current of hydrogen evolution, relative to its peak; same shape.
 
     delta_g: free energy of *H (eV). With x = dG/kT the current goes as 1/(1 + e^-x) for dG < 0
@@ -27,7 +24,7 @@ def log10_exchange_current(
     Errors: ValueError for energies that are not finite, or a temperature (K) not above 0.
     """
     x = np.abs(finite("The free energy", delta_g)) / (BOLTZMANN * positive("T", temperature))
-    return ((math.log(2) - np.logaddexp(0, x)) / math.log(10))[()]
+    return as_given((math.log(2) - np.logaddexp(0, x)) / math.log(10))
 
 
 def band(factor: float = 10.0, temperature: float = ROOM) -> float:
@@ -41,21 +38,21 @@ def band(factor: float = 10.0, temperature: float = ROOM) -> float:
     return BOLTZMANN * positive("T", temperature) * math.log(2 * factor - 1)
 
 
-def barrier(energy: Energies, slope: float, intercept: float) -> Float[np.ndarray, "..."] | float:
+def barrier(energy: Energy, slope: float, intercept: float) -> Energy:
     """E_a = slope x dE + intercept (eV, same shape), the BEP relation; no barrier is below 0.
 
     energy: adsorption energy (eV). Errors: ValueError for values that are not finite.
     """
     line = finite("The slope", slope) * finite("The adsorption energy", energy)
-    return np.maximum(line + finite("The intercept", intercept), 0.0)[()]
+    return as_given(np.maximum(line + finite("The intercept", intercept), 0.0))
 
 
 def log10_sabatier_rate(
-    energy: Energies,
+    energy: Energy,
     adsorption: tuple[float, float],
     desorption: tuple[float, float],
     temperature: float = ROOM,
-) -> Float[np.ndarray, "..."] | float:
+) -> Energy:
     """log10 of the rate (1/s, same shape) of the slower of two steps: Sabatier's volcano.
 
     adsorption, desorption: (slope, intercept) of their barriers in the adsorption energy (eV);
@@ -65,7 +62,7 @@ def log10_sabatier_rate(
     _check_legs(adsorption, desorption)
     kt = BOLTZMANN * positive("T", temperature)
     highest = np.maximum(barrier(energy, *adsorption), barrier(energy, *desorption))
-    return (math.log10(kt / PLANCK) - highest / kt / math.log(10))[()]
+    return as_given(math.log10(kt / PLANCK) - highest / kt / math.log(10))
 
 
 def sabatier_peak(adsorption: tuple[float, float], desorption: tuple[float, float]) -> float:
