@@ -19,6 +19,7 @@ from course_lib.electrocatalyst.surfaces._place import ADSORBATES, place, sites
 from course_lib.electrocatalyst.surfaces._potential import ELEMENTS, potential
 from course_lib.electrocatalyst.surfaces._relax import Relaxation, relax
 from course_lib.electrocatalyst.surfaces._sample import Frame, Sample
+from course_lib.electrocatalyst.surfaces._shipped import read_frames, read_samples
 from course_lib.electrocatalyst.surfaces._slab import METALS, slab
 
 
@@ -37,6 +38,8 @@ __all__ = [
     "lattice_constant",
     "place",
     "potential",
+    "read_frames",
+    "read_samples",
     "reference_energies",
     "relax",
     "sites",
