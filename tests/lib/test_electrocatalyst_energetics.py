@@ -420,7 +420,7 @@ def test_bad_comparisons():
     with pytest.raises(ValueError, match="O: the computed energies have no Au"):
         en.compare(without, pbe)
     assert en.compare(without, pbe, metals=["Cu", "Ag", "Pt"])["O"].n == 3
-    with pytest.raises(ValueError, match="PBE's table have no Ni"):
+    with pytest.raises(ValueError, match="the energies of PBE have no Ni"):
         en.compare({"O": CHGNET["O"] | {"Ni": 1.0}}, pbe, metals=["Cu", "Ag", "Ni"])
     with pytest.raises(ValueError, match="no OH"):
         en.compare({"OH": CHGNET["O"]}, pbe)

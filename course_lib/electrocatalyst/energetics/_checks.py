@@ -1,4 +1,4 @@
-"""What every function here asks of its numbers: they are finite, and there are enough of them."""
+"""What every function here asks of its numbers: one or many, and all of them finite."""
 
 from typing import Any, TypeVar
 

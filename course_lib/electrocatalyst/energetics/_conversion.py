@@ -24,7 +24,7 @@ WATER_FORMATION = {
     "tutorial": -3.03,
 }
 # The value used unless another is given: OC20's reference is water as a gas, and an adsorption
-# energy is no free energy.
+# energy is no free energy. The tutorial's value would bind each oxygen 0.52 eV more strongly.
 WATER = WATER_FORMATION["gas enthalpy"]
 
 # Half the bond of O2 (enthalpy of formation of the atom, CODATA; also in the tutorial) and half

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 from course_lib._paths import data_dir
 from course_lib.electrocatalyst.energetics._checks import finite
@@ -56,7 +57,9 @@ def pbe_adsorption() -> dict[str, dict[str, float]]:
     return table
 
 
-def compare(computed: Table, pbe: Table, metals: Sequence[str] | None = None) -> dict:
+def compare(
+    computed: Table, pbe: Table, metals: Sequence[str] | None = None
+) -> dict[str, Agreement]:
     """How each adsorbate of `computed` follows PBE: adsorbate -> Agreement.
 
     computed, pbe: adsorbate -> metal -> energy (eV), each in one reference of its own.
@@ -106,8 +109,8 @@ def _agreement(
 
 def _difference(
     adsorbate: str, computed: Mapping[str, float], pbe: Mapping[str, float], metals: Sequence[str]
-) -> np.ndarray:
-    for name, table in (("the computed energies", computed), ("PBE's table", pbe)):
+) -> Float[np.ndarray, " metals"]:
+    for name, table in (("the computed energies", computed), ("the energies of PBE", pbe)):
         missing = [metal for metal in metals if metal not in table]
         if missing:
             raise ValueError(
