@@ -21,9 +21,20 @@ import numpy as np
 class PickleRefused(ValueError):
     """A pickle asks for something that its format has no need of; `asked` is its dotted name."""
 
-    def __init__(self, message: str, asked: str) -> None:
-        super().__init__(message)
+    def __init__(self, asked: str, where: str) -> None:
+        super().__init__(
+            f"{where} asks for {asked}, which data of this kind never need, "
+            "so it was not read and nothing was run. If you trust who made the file, "
+            "convert it to ASE-LMDB with that program, where it was made."
+        )
         self.asked = asked
+
+
+class _Asked(Exception):
+    """A name that is not allowed."""
+
+    def __init__(self, module: str, name: str) -> None:
+        super().__init__(f"{module}.{name}")
 
 
 class _Call:
@@ -58,7 +69,7 @@ def _from_buffer(call: _Call, build: Callable) -> np.ndarray:
     return _filled(shape, dtype, raw, order)
 
 
-def _filled(shape: tuple[int, ...], dtype: np.dtype, raw: bytes, order: Any) -> np.ndarray:
+def _filled(shape: tuple, dtype: np.dtype, raw: bytes | bytearray, order: Any) -> np.ndarray:
     view = np.ndarray(shape, dtype, buffer=raw, order=order)
     return view.astype(dtype.newbyteorder("="), order="C")
 
@@ -75,13 +86,52 @@ def _encoded(call: _Call, build: Callable) -> bytes:
     return text.encode("latin1")
 
 
+class _Storage(pickle.Unpickler):
+    """The pickles at the start of a saved storage: which numbers follow, and how many."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module != "torch" or name not in _STORAGES:
+            raise _Asked(module, name)
+        return _STORAGES[name]
+
+    def persistent_load(self, pid: Any) -> Any:
+        return pid
+
+
+_STORAGES = {
+    "BFloat16Storage": "bfloat16",
+    "BoolStorage": "bool",
+    "ByteStorage": "uint8",
+    "CharStorage": "int8",
+    "ComplexDoubleStorage": "complex128",
+    "ComplexFloatStorage": "complex64",
+    "DoubleStorage": "float64",
+    "FloatStorage": "float32",
+    "HalfStorage": "float16",
+    "IntStorage": "int32",
+    "LongStorage": "int64",
+    "ShortStorage": "int16",
+}
+
+
 def _storage(call: _Call, build: Callable) -> Any:
+    """Return all numbers of a storage, in the layout that torch.save had before PyTorch 1.6.
+
+    PyTorch still uses it inside pickles: a magic number, the version, facts of the machine, the
+    storage, its keys; then the count as eight bytes, and the numbers themselves.
+    """
     import torch
 
-    storage = torch.load(io.BytesIO(build(call.args[0])), map_location="cpu", weights_only=True)
-    if not isinstance(storage, torch.TypedStorage):
-        raise ValueError(f"it holds a {type(storage).__name__} where a tensor's numbers belong")
-    return torch.empty(0, dtype=storage.dtype).set_(storage.untyped())  # pyright: ignore[reportArgumentType]
+    stream = io.BytesIO(build(call.args[0]))
+    _, _, machine, (_, kind, _, _, count, view), _ = (_Storage(stream).load() for _ in range(5))
+    if not machine["little_endian"] or view is not None:
+        raise ValueError("it holds a tensor in a layout of another machine or of PyTorch 0.3")
+    if stream.read(8) != count.to_bytes(8, "little"):
+        raise ValueError("it holds a tensor that contradicts itself about its size")
+    dtype = getattr(torch, kind)
+    if count == 0:
+        return torch.empty(0, dtype=dtype)
+    return torch.frombuffer(bytearray(stream.read()), dtype=dtype, count=count)
 
 
 def _tensor(call: _Call, build: Callable) -> Any:
@@ -129,6 +179,10 @@ def _mapping(call: _Call, build: Callable) -> dict[str, Any]:
     return {name: build(value) for name, value in state.items() if value is not None}
 
 
+def _empty(call: _Call, build: Callable) -> bytes:
+    return b""
+
+
 def _nothing(call: _Call, build: Callable) -> None:
     return None
 
@@ -145,6 +199,7 @@ _NUMPY = {
     ("numpy", "dtype"): _dtype,
     ("numpy", "ndarray"): _nothing,
     ("_codecs", "encode"): _encoded,
+    ("__builtin__", "bytes"): _empty,  # what protocol 2 writes for no bytes at all
 }
 _ASE = {
     ("ase.atoms", "Atoms"): _atoms,
@@ -171,19 +226,13 @@ DATA = frozenset({*_NUMPY, *_TORCH, _ORDERED})  # torch_geometric's Data, tensor
 
 
 class _Reader(pickle.Unpickler):
-    def __init__(self, data: bytes, allowed: frozenset[tuple[str, str]], where: str) -> None:
+    def __init__(self, data: bytes, allowed: frozenset[tuple[str, str]]) -> None:
         super().__init__(io.BytesIO(data))
-        self._allowed, self._where = allowed, where
+        self._allowed = allowed
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self._allowed:
-            asked = f"{module}.{name}"
-            raise PickleRefused(
-                f"{self._where} asks for {asked}, which data of this kind never need, "
-                "so it was not read and nothing was run. If you trust who made the file, "
-                "convert it to ASE-LMDB with that program, where it was made.",
-                asked,
-            )
+            raise _Asked(module, name)
         return OrderedDict if (module, name) == _ORDERED else _STAND_INS[module, name]
 
 
@@ -214,9 +263,13 @@ def load_restricted(
         return result
 
     try:
-        return build(_Reader(data, allowed, where).load())
-    except PickleRefused:
-        raise
+        return build(_Reader(data, allowed).load())
+    except _Asked as error:
+        raise PickleRefused(str(error), where) from None
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f'{where} needs {error.name}: pip install "small-memory[chem]"', name=error.name
+        ) from error
     except (
         ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, RuntimeError,
         TypeError, ValueError, pickle.UnpicklingError,
