@@ -78,24 +78,30 @@ def join(graphs: list[Graph]) -> Graph:
     dtypes = {graph.positions.dtype for graph in graphs}
     if len(dtypes) > 1:
         raise ValueError(f"the graphs mix {sorted(map(str, dtypes))}; make them with one dtype.")
-    edges, shifts, system, atoms, systems = [], [], [], 0, 0
-    for graph in graphs:
-        edges.append(graph.edges + atoms)
-        system.append(graph.system + systems)
-        atoms, systems = atoms + len(graph.numbers), systems + len(graph)
-    shifts = [graph.shifts for graph in graphs]
     paired = all(graph.paired for graph in graphs)
-    if paired:  # first all first halves, then all second halves
-        edges = [half for k in (0, 1) for part in edges for half in [part.chunk(2, dim=1)[k]]]
-        shifts = [half for k in (0, 1) for part in shifts for half in [part.chunk(2)[k]]]
+    rows = [graph.edges.shape[1] // (2 if paired else 1) for graph in graphs]
+    edges = torch.cat([graph.edges[:, :n] for graph, n in zip(graphs, rows, strict=True)], dim=1)
+    shifts = torch.cat([graph.shifts[:n] for graph, n in zip(graphs, rows, strict=True)])
+    numbers = torch.cat([graph.numbers for graph in graphs])
+    system = torch.cat([graph.system for graph in graphs])
+    atoms = [len(graph.numbers) for graph in graphs]
+    edges = edges + _before(atoms, rows, edges.device)
+    if paired:  # all first halves, then the same pairs from the other end
+        edges, shifts = torch.cat([edges, edges.flip(0)], dim=1), torch.cat([shifts, -shifts])
     return Graph(
-        numbers=torch.cat([graph.numbers for graph in graphs]),
+        numbers=numbers,
         positions=torch.cat([graph.positions for graph in graphs]),
         cells=torch.cat([graph.cells for graph in graphs]),
         tags=torch.cat([graph.tags for graph in graphs]),
         fixed=torch.cat([graph.fixed for graph in graphs]),
-        system=torch.cat(system),
-        edges=torch.cat(edges, dim=1),
-        shifts=torch.cat(shifts),
+        system=system + _before([len(graph) for graph in graphs], atoms, system.device),
+        edges=edges,
+        shifts=shifts,
         paired=paired,
     )
+
+
+def _before(sizes: list[int], rows: list[int], device: torch.device) -> Int64[Tensor, "all_rows"]:
+    """Return for each row of each graph how much the graphs before it hold."""
+    totals = torch.tensor([0, *sizes[:-1]]).cumsum(0)
+    return totals.repeat_interleave(torch.tensor(rows)).to(device)
