@@ -17,7 +17,8 @@ MOVED = 0.75  # a slab atom has left its place beyond so many of its covalent ra
 def anomalies(relaxed: Atoms, initial: Atoms) -> tuple[str, ...]:
     """Return what went wrong, in this order; empty for an adsorbate that stayed on its surface.
 
-    "desorbed": no adsorbate atom is within 1.5 sums of covalent radii of a slab atom.
+    "desorbed": no adsorbate atom is within 1.5 sums of covalent radii of a slab atom, and each is
+    higher above the mean of the surface atoms than one sum (an atom in a wide hollow is not).
     "dissociated": bonds up to 1.5 sums no longer connect the atoms of the adsorbate.
     "surface changed": a slab atom moved farther than 0.75 of its covalent radius.
     "intercalated": an adsorbate atom is lower than the mean height of the surface atoms.
@@ -31,12 +32,14 @@ def anomalies(relaxed: Atoms, initial: Atoms) -> tuple[str, ...]:
         raise ValueError("The two structures do not have the same atoms in the same order.")
     bound = _bound(relaxed)
     moved = _moved(relaxed, initial)
-    height = relaxed.positions[tags == 1, 2].mean()
+    above = relaxed.positions[added, 2] - relaxed.positions[tags == 1, 2].mean()
+    radii = covalent_radii[initial.numbers]
+    touching = radii[added] + radii[tags == 1].max()
     found = {
-        "desorbed": not bound[np.ix_(added, ~added)].any(),
+        "desorbed": bool((above > touching).all()) and not bound[np.ix_(added, ~added)].any(),
         "dissociated": not _connected(bound[np.ix_(added, added)]),
-        "surface changed": bool((moved > MOVED * covalent_radii[initial.numbers])[~added].any()),
-        "intercalated": bool((relaxed.positions[added, 2] < height).any()),
+        "surface changed": bool((moved > MOVED * radii)[~added].any()),
+        "intercalated": bool((above < 0).any()),
     }
     return tuple(name for name, is_so in found.items() if is_so)
 

@@ -21,12 +21,18 @@ FREE = ("C", "H", "N", "O")
 
 
 def gas_energies(calculator: str | Calculator = "chgnet") -> dict[str, float]:
-    """Return the energies in eV of CO, H2, H2O and N2, each relaxed alone in a 12-angstrom box."""
+    """Return the energies in eV of CO, H2, H2O and N2, each relaxed alone in a 12-angstrom box.
+
+    Raises RuntimeError for a molecule that does not come to rest.
+    """
     energies = {}
     for name in MOLECULES:
         alone = molecule(name, cell=[BOX] * 3, pbc=True)
         alone.center()
-        energies[name] = relax(alone, calculator, fmax=0.01).energy
+        found = relax(alone, calculator, fmax=0.01)
+        if not found.converged:
+            raise RuntimeError(f"{name} does not come to rest: {found}.")
+        energies[name] = found.energy
     return energies
 
 

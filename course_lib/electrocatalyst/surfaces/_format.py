@@ -17,6 +17,7 @@ from course_lib.electrocatalyst.surfaces._sample import Frame, Sample
 
 
 LENGTH, FORCE, ENERGY = 5, 4, 5  # decimals of angstrom, eV/angstrom, eV
+NONE = "none"  # ASE cannot read an empty value
 FIELD = re.compile(r'(\w+)=(?:"([^"]*)"|(\S+))')
 
 
@@ -30,7 +31,7 @@ def sample_text(sample: Sample) -> str:
         "adsorbate": sample.adsorbate,
         "site": sample.site,
         "adsorption_energy": f"{sample.energy:.{ENERGY}f}",
-        "anomalies": ", ".join(sample.anomalies),
+        "anomalies": ", ".join(sample.anomalies) or NONE,
     }
     return _text(sample.atoms, about, "relaxed", sample.relaxed_positions, LENGTH)
 
@@ -58,7 +59,7 @@ def parse_samples(text: str) -> list[Sample]:
             facet=about["facet"],
             site=about["site"],
             adsorbate=about["adsorbate"],
-            anomalies=tuple(name for name in about["anomalies"].split(", ") if name),
+            anomalies=_names(about["anomalies"]),
             system=about["system"],
         )
         for about, atoms, relaxed in _blocks(text, "relaxed")
@@ -99,6 +100,10 @@ def _text(
         more = " ".join(_number(part, decimals) for part in value)
         lines.append(f"{symbol} {place} {tag} {'T' if moves else 'F'} {more}")
     return "\n".join(lines) + "\n"
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return () if text == NONE else tuple(text.split(", "))
 
 
 def _properties(column: str) -> str:

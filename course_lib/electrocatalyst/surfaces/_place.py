@@ -54,7 +54,7 @@ def place(
         site = known[site][copy]
     x, y = site
     added = Atoms(adsorbate, tags=2)
-    added.positions[0] = x, y, _height(slab, added.numbers[0], np.array([x, y]))
+    added.positions[0] = x, y, _height(slab, int(added.numbers[0]), np.array([x, y]))
     if adsorbate == "OH":
         lean = np.array([np.sin(TILT), 0.0, np.cos(TILT)])
         added.positions[1] = added.positions[0] + OH_BOND * lean
