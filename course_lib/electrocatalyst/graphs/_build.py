@@ -27,7 +27,7 @@ ELEMENTS = 99  # the highest atomic number of the models' tables
 
 def graph(
     atoms: Atoms,
-    cutoff: float = 6.0,
+    cutoff: int | float = 6.0,
     max_neighbors: int | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Graph:
@@ -74,7 +74,7 @@ def graph(
 
 def graphs(
     systems: Iterable[Atoms],
-    cutoff: float = 6.0,
+    cutoff: int | float = 6.0,
     max_neighbors: int | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> list[Graph]:

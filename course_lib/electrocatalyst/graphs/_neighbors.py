@@ -19,7 +19,7 @@ def neighbors(
     positions: Float[np.ndarray, "atoms 3"],
     cell: Float[np.ndarray, "3 3"],
     pbc: Bool[np.ndarray, "3"],
-    cutoff: float = 6.0,
+    cutoff: int | float = 6.0,
 ) -> tuple[
     Int64[np.ndarray, "edges"],
     Int64[np.ndarray, "edges"],
@@ -94,7 +94,7 @@ def _half_space(repeats: Int64[np.ndarray, "3"]) -> Int64[np.ndarray, "images 3"
 
 
 def _check(
-    positions: Float[np.ndarray, "atoms 3"], cell: Float[np.ndarray, "3 3"], cutoff: float
+    positions: Float[np.ndarray, "atoms 3"], cell: Float[np.ndarray, "3 3"], cutoff: int | float
 ) -> None:
     if not len(positions):
         raise ValueError("there are no atoms.")

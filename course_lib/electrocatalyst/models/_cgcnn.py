@@ -36,7 +36,7 @@ class CGCNN(EnergyModel):
         readout: int = 128,
         readout_layers: int = 2,
         gaussians: int = 50,
-        cutoff: float = 6.0,
+        cutoff: int | float = 6.0,
     ) -> None:
         super().__init__(
             hidden=hidden,

@@ -49,10 +49,10 @@ def element_bits() -> Float[Tensor, "elements bits"]:
     return bits
 
 
-def _values(number: int) -> dict[str, float | None]:
+def _values(number: int) -> dict[str, int | float | None]:
     """Return the nine properties of one element, None where no number is known."""
     element = _library("pymatgen.core").Element.from_Z(number)
-    radius = _library("ase.data").covalent_radii[number]  # angstrom
+    radius = float(_library("ase.data").covalent_radii[number])  # angstrom
     ionization = _number(element.data["Ionization energies"][0])
     volume = _number(element.data.get("Molar volume"))
     block = "s" if number == 2 else element.block
@@ -71,7 +71,7 @@ def _values(number: int) -> dict[str, float | None]:
     }
 
 
-def _number(value: Any) -> float | None:
+def _number(value: Any) -> int | float | None:
     """Return the number that an entry of pymatgen's table begins with, None if there is none."""
     if isinstance(value, str):
         value = value.split()[0]

@@ -17,7 +17,7 @@ def ssp(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     return F.softplus(x) - math.log(2)
 
 
-def cosine_cutoff(d: Float[Tensor, "edges"], cutoff: float) -> Float[Tensor, "edges"]:
+def cosine_cutoff(d: Float[Tensor, "edges"], cutoff: int | float) -> Float[Tensor, "edges"]:
     """Return a weight that falls smoothly from 1 at 0 to 0 at `cutoff` angstrom, and stays 0."""
     # C(d) = 1/2 (cos(pi d / r_c) + 1)
     return 0.5 * (torch.cos(math.pi / cutoff * d.clamp(max=cutoff)) + 1)
@@ -37,7 +37,7 @@ class Gaussians(nn.Module):
 
     centers: Tensor
 
-    def __init__(self, count: int, cutoff: float) -> None:
+    def __init__(self, count: int, cutoff: int | float) -> None:
         super().__init__()
         self.register_buffer("centers", torch.linspace(0, cutoff, count))
 

@@ -25,7 +25,7 @@ class EnergyModel(nn.Module):
         self.register_buffer("mean", torch.tensor(0.0))
         self.register_buffer("std", torch.tensor(1.0))
 
-    def set_scale(self, mean: float, std: float) -> None:
+    def set_scale(self, mean: int | float, std: int | float) -> None:
         """Give energies as mean + std x output, in eV: both of the training labels.
 
         Raises ValueError for a standard deviation that is not above 0, and for NaN.

@@ -31,7 +31,7 @@ class SchNet(EnergyModel):
         filters: int = 64,
         interactions: int = 3,
         gaussians: int = 50,
-        cutoff: float = 6.0,
+        cutoff: int | float = 6.0,
     ) -> None:
         super().__init__(
             hidden=hidden,
