@@ -18,7 +18,7 @@ def anomalies(relaxed: Atoms, initial: Atoms) -> tuple[str, ...]:
     """Return what went wrong, in this order; empty for an adsorbate that stayed on its surface.
 
     "desorbed": no adsorbate atom is within 1.5 sums of covalent radii of a slab atom, and each is
-    higher above the mean of the surface atoms than one sum (an atom in a wide hollow is not).
+    as much higher than the mean of the surface atoms (so no atom in a wide hollow).
     "dissociated": bonds up to 1.5 sums no longer connect the atoms of the adsorbate.
     "surface changed": a slab atom moved farther than 0.75 of its covalent radius.
     "intercalated": an adsorbate atom is lower than the mean height of the surface atoms.
@@ -34,9 +34,9 @@ def anomalies(relaxed: Atoms, initial: Atoms) -> tuple[str, ...]:
     moved = _moved(relaxed, initial)
     above = relaxed.positions[added, 2] - relaxed.positions[tags == 1, 2].mean()
     radii = covalent_radii[initial.numbers]
-    touching = radii[added] + radii[tags == 1].max()
+    reach = BOND * (radii[added] + radii[tags == 1].max())
     found = {
-        "desorbed": bool((above > touching).all()) and not bound[np.ix_(added, ~added)].any(),
+        "desorbed": bool((above > reach).all()) and not bound[np.ix_(added, ~added)].any(),
         "dissociated": not _connected(bound[np.ix_(added, added)]),
         "surface changed": bool((moved > MOVED * radii)[~added].any()),
         "intercalated": bool((above < 0).any()),
