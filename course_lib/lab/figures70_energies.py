@@ -30,7 +30,7 @@ def against_pbe(table: "pandas.DataFrame", title: str) -> Figure:
     )
     alt = f"{title}. {table['metal'].nunique()} metals. {words}."
     count = len(panels)
-    with plotting.figure(alt=alt, width=2.9 * count + 0.3, height=3.7, cols=count) as (fig, _):
+    with plotting.figure(alt=alt, width=2.9 * count + 0.3, height=3.9, cols=count) as (fig, _):
         for axes, (name, rows) in zip(fig.axes, panels, strict=True):
             r, mae, offset = facts[name]
             both = np.concatenate([rows["pbe"], rows["shifted"]])
@@ -40,10 +40,8 @@ def against_pbe(table: "pandas.DataFrame", title: str) -> Figure:
             axes.plot(rows["pbe"], rows["shifted"], "o", color=plotting.PALETTE[0])
             name_points(axes, rows["pbe"], rows["shifted"], rows["metal"])
             axes.set(xlim=ends, ylim=ends, aspect="equal", xlabel="PBE [eV]")
-            axes.set_title(f"*{name}: r = {r:.2f}, MAE {mae:.2f} eV", fontsize=10)
-            taken = f"offset taken off: {offset:+.2f} eV"
-            spot: Any = dict(ha="right", va="bottom", fontsize=9, transform=axes.transAxes)
-            axes.text(0.98, 0.02, taken, **spot)
+            words = f"*{name}: r = {r:.2f}, error {mae:.2f} eV\noffset {offset:+.2f} eV taken off"
+            axes.set_title(words, fontsize=10, fontweight="normal")
         fig.axes[0].set_ylabel("CHGNet, moved [eV]")
         fig.suptitle(title, fontweight="bold", fontsize=12)
     return fig
@@ -117,7 +115,7 @@ def draw_volcano(
     axes.plot(*curve, "-", color="0.35", label="volcano")
     if len(delta):
         bars = dict(color=plotting.PALETTE[0], marker="o", linestyle="none", capsize=3)
-        label = f"metals, ± {sigma:g} eV"
+        label = f"metals, ± {sigma:g} eV" if sigma else "metals"
         axes.errorbar(delta, height, xerr=sigma or None, label=label, **bars)
         name_points(axes, delta, height, names)
     axes.set(xlim=(-reach, reach), xlabel="$\\Delta G$ of *H [eV]")

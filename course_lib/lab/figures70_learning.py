@@ -28,29 +28,29 @@ def filters(
 
     `distances` in angstrom. The channels are those that training made largest.
     """
+    few = min(FEW, rbf.shape[1])
     size = np.abs(after).max(axis=0)
     chosen = np.sort(np.argsort(-size)[:FEW])
     alt = (
-        f"{title}. Left, {min(FEW, rbf.shape[1])} of {rbf.shape[1]} Gaussians of the distance. "
+        f"{title}. Left, {few} of {rbf.shape[1]} Gaussians of the distance. "
         f"Right, filter channels {', '.join(map(str, chosen))} of {after.shape[1]}: before "
         f"training they reach {np.abs(before[:, chosen]).max():.2g}, after it "
         f"{np.abs(after[:, chosen]).max():.2g}; at {distances[-1]:.1f} angstrom they end at "
         f"{np.abs(after[-1, chosen]).max():.2g}."
     )
     with plotting.figure(alt=alt, width=9.2, height=3.4, cols=3) as (fig, (left, middle, right)):
-        for place in np.linspace(0, rbf.shape[1] - 1, min(FEW, rbf.shape[1])).astype(int):
-            left.plot(distances, rbf[:, place], label=f"{place + 1}")
+        inside = np.flatnonzero(rbf.max(axis=0) > 0.9)  # their peak is within the distances
+        for place in inside[np.linspace(0, len(inside) - 1, few).astype(int)]:
+            left.plot(distances, rbf[:, place])
         left.set(ylabel="$e_k(d)$", xlabel="distance d [Å]")
         left.set_title(f"{rbf.shape[1]} Gaussians, some of them", fontsize=10)
-        reach = 1.1 * max(np.abs(before[:, chosen]).max(), np.abs(after[:, chosen]).max())
         for axes, values, words in ((middle, before, "before"), (right, after, "after")):
             axes.axhline(0, color="0.5", linewidth=1)
             for place, dashes in zip(chosen, plotting.LINESTYLES, strict=False):
                 axes.plot(distances, values[:, place], linestyle=dashes, label=f"{place}")
-            axes.set(xlabel="distance d [Å]", ylim=(-reach, reach))
+            axes.set(xlabel="distance d [Å]")
             axes.set_title(f"filters {words} training", fontsize=10)
         middle.set_ylabel("W(d)")
-        right.tick_params(labelleft=False)
         handles, labels = right.get_legend_handles_labels()
         words = dict(loc="outside lower center", ncols=len(labels), title="filter channel")
         fig.legend(handles, labels, **words)
@@ -88,8 +88,10 @@ def learning_curve(table: "pandas.DataFrame", title: str) -> Figure:
             axes.plot(rows["train"], rows["id_mae"], **small | look)
             line = means[model]
             axes.plot(line.index, line, plotting.LINESTYLES[index], label=model, **look)
+            side = 1 if line.mean() == max(means[one].mean() for one in models) else -1
             for size, mae in line.items():
-                spot = dict(xytext=(6, 5), textcoords="offset points", fontsize=9)
+                spot: Any = dict(xytext=(6 * side, 8 * side), textcoords="offset points")
+                spot |= dict(fontsize=9, ha="left" if side > 0 else "right", va="center")
                 axes.annotate(f"{mae:.3f}", (size, mae), **spot)
         axes.set(xscale="log", yscale="log", title=title)
         axes.set(xlabel="training examples", ylabel="mean absolute error [eV]")
@@ -101,7 +103,7 @@ def learning_curve(table: "pandas.DataFrame", title: str) -> Figure:
         heights = [one for one in heights if low <= one <= high]
         axes.set_yticks(heights, [f"{one:g}" for one in heights])
         axes.set_yticks([], minor=True)
-        axes.set(xlim=(sizes[0] / 1.2, sizes[-1] * 1.35), ylim=(low, high))
+        axes.set(xlim=(sizes[0] / 1.4, sizes[-1] * 1.35), ylim=(low, high))
         axes.legend(loc="lower left")
     return fig
 
@@ -127,14 +129,16 @@ def parity(
     margin = 0.05 * (high - low)
     low, high = low - margin, high + margin
     count = len(parts)
-    with plotting.figure(alt=alt, width=2.3 * count + 0.6, height=3.3, cols=count) as (fig, _):
+    with plotting.figure(alt=alt, width=2.3 * count + 0.6, height=3.1, cols=count) as (fig, _):
         for axes, (name, (true, predicted, baseline)) in zip(fig.axes, parts.items(), strict=True):
             axes.plot([low, high], [low, high], "-", color="0.4", linewidth=1)
             color = plotting.PALETTE[0 if errors[name] < baseline else 5]
             axes.plot(true, predicted, "o", color=color, markersize=3, alpha=0.5)
             axes.set(xlim=(low, high), ylim=(low, high), aspect="equal", xlabel="true [eV]")
             axes.set_title(f"{name}, n = {len(true)}", fontsize=10)
-            verdict = f"MAE {errors[name]:.3f}\nmean {baseline:.3f}"
+            verdict = f"error {errors[name]:.3f}\nguess {baseline:.3f}"
+            if errors[name] >= baseline:
+                verdict += "\nno better"
             box = dict(color="white", alpha=0.75, pad=1.5)
             spot: Any = dict(ha="left", va="top", fontsize=9, bbox=box)
             axes.text(0.04, 0.97, verdict, transform=axes.transAxes, **spot)

@@ -8,7 +8,7 @@ from jaxtyping import Float, Real
 from matplotlib.figure import Figure
 
 from course_lib import plotting
-from course_lib.lab.figures70_spheres import colors_of, fixed_atoms, radii_of
+from course_lib.lab.figures70_spheres import Spheres, colors_of, fixed_atoms, paint, radii_of
 
 
 if TYPE_CHECKING:
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 FMAX = 0.05  # eV/angstrom, where a relaxation stops
 BESIDE = 4.2  # angstrom to each side of the adsorbate that the side view shows
-BELOW = 5.2  # and below it
+DEEP = 2.2  # and to the front and the back
+DIMMED = 0.45  # how much white is in an atom that is held fixed
+PIXELS = 400  # of a picture's width
 
 
 def relaxation(relaxation: "Relaxation", title: str) -> Figure:
@@ -65,67 +67,62 @@ def energy_and_force(
     upper.tick_params(labelbottom=False)
     lower.plot(largest, "-s", color=plotting.PALETTE[5], markersize=4)
     lower.axhline(FMAX, color="black", linestyle="--", linewidth=1.2)
-    lower.annotate(
-        f"{FMAX:g}: enough", (0, FMAX), xytext=(2, 3), textcoords="offset points", fontsize=9
-    )
+    words = dict(xytext=(2, -11), textcoords="offset points", fontsize=9)
+    lower.annotate(f"below {FMAX:g}: relaxed", (0, FMAX), **words)
     lower.set(xlabel="step", ylabel="largest force\n[eV/Å]", yscale="log")
     top = 2 * max(float(largest.max()), FMAX)
-    bottom = 0.5 * min(float(largest.min()), FMAX)
+    bottom = 0.4 * min(float(largest.min()), FMAX)
     lower.set_ylim(bottom, top)
     ticks = [tick for tick in (0.001, 0.01, 0.1, 1, 10, 100) if bottom <= tick <= top]
     lower.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     lower.set_yticks([], minor=True)
     for axes in (upper, lower):
         axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.set_xlim(-0.04 * len(energies), max(1.04 * len(energies) - 1, 1))
 
 
 def _side(axes: Any, relaxation: "Relaxation") -> None:
-    """The atoms before (dashed) and after (filled), seen from the side, and the path between."""
+    """The atoms after relaxation and, dashed, before; the line is the adsorbate's path."""
     from matplotlib.patches import Circle
 
     atoms = relaxation.initial
     first, last = relaxation.positions[0], relaxation.positions[-1]
-    chosen = atoms.get_tags() == (2 if (atoms.get_tags() == 2).any() else 1)
-    center = first[chosen][0]
-    along = _direction((last - first)[chosen])
-    into = np.array([-along[1], along[0], 0.0])
-    ground = first[atoms.get_tags() == 1, 2].mean()
-    steps = np.array([(i, j) for i in (-2, -1, 0, 1, 2) for j in (-2, -1, 0, 1, 2)])
-    fixed, radii = fixed_atoms(atoms), 0.85 * radii_of(atoms.numbers)
-    colors = colors_of(atoms.numbers)
-    drawn = []
-    for place in range(len(atoms)):
-        for shift in steps @ atoms.cell.array[:2]:
-            if chosen[place] and shift.any():
-                continue
-            before, after = (p[place] + shift - center for p in (first, last))
-            if abs(after @ into) < 2.2 and abs(after @ along) < BESIDE + 1.5:
-                drawn.append((float(after @ into), place, before, after))
-    for depth, place, before, after in sorted(drawn, key=lambda one: -one[0]):
-        x, y = (np.array([p @ along, p[2] + center[2] - ground]) for p in (before, after))
-        wash = min(0.75, 0.35 * fixed[place] + 0.12 * max(depth + 2.2, 0))
-        face = tuple(colors[place] * (1 - wash) + wash)
-        rim = dict(edgecolor="black" if chosen[place] else "0.35")
-        width = 2.0 if chosen[place] else 0.9
-        axes.add_patch(Circle(tuple(y), radii[place], facecolor=face, linewidth=width, **rim))
-        if np.linalg.norm(x - y) > 0.02:
-            ghost = dict(fill=False, linestyle="--", linewidth=1, edgecolor="0.25")
-            axes.add_patch(Circle(tuple(x), radii[place], **ghost))
-    for place in np.flatnonzero(chosen):
-        path = relaxation.positions[:, place] - center
-        x, y = path @ along, path[:, 2] + center[2] - ground
-        axes.plot(x, y, "-o", color="black", markersize=2.5, linewidth=1, zorder=5)
-        axes.plot(x[-1], y[-1], "D", color="white", markeredgecolor="black", zorder=6)
-    high = max(first[chosen, 2].max(), last[chosen, 2].max()) - ground + 1.2
-    axes.set(xlim=(-BESIDE, BESIDE), ylim=(high - BELOW - 1.2, high), aspect="equal")
+    added, surface = atoms.get_tags() == 2, atoms.get_tags() == 1
+    middle = first[added if added.any() else surface].mean(axis=0) * (1, 1, 0)
+    along = _direction((last - first)[added])
+    # x along the surface, y its height, z toward the reader
+    view = np.stack([along, [0, 0, 1], [along[1], -along[0], 0]])
+    ground = middle + (0, 0, first[surface, 2].mean())
+    images = np.array([(i, j) for i in range(-2, 3) for j in range(-2, 3)]) @ atoms.cell.array[:2]
+    before, after = (
+        ((p + images[:, None]) @ view.T - view @ ground).reshape(-1, 3) for p in (first, last)
+    )
+    own = np.repeat(~images.any(axis=1), len(atoms))
+    added = np.tile(added, len(images))
+    place = np.tile(np.arange(len(atoms)), len(images))
+    near = (np.abs(after[:, 2]) < DEEP) & (np.abs(after[:, 0]) < BESIDE + 2) & (own | ~added)
+    wash = DIMMED * fixed_atoms(atoms)[place[near]]
+    numbers = atoms.numbers[place[near]]
+    spheres = Spheres(after[near], 0.85 * radii_of(numbers), colors_of(numbers), wash, added[near])
+    high = float(max(before[near, 1].max(), after[near, 1].max())) + 1.2
+    extent = -BESIDE, BESIDE, high - 1.6 * BESIDE, high
+    axes.imshow(paint(spheres, extent, PIXELS), extent=extent, aspect="equal")
+    gone = near & (np.linalg.norm(after - before, axis=1) > 0.03)
+    for x, radius in zip(before[gone], 0.85 * radii_of(atoms.numbers[place[gone]]), strict=True):
+        ghost = dict(fill=False, linestyle="--", linewidth=1.1, edgecolor="black")
+        axes.add_patch(Circle(tuple(x[:2]), radius, **ghost))
+    for one in np.flatnonzero(atoms.get_tags() == 2):
+        path = relaxation.positions[:, one] @ view.T - view @ ground
+        axes.plot(path[:, 0], path[:, 1], "-", color="white", linewidth=2.5)
+        axes.plot(path[:, 0], path[:, 1], "-o", color="black", markersize=2.5, linewidth=1)
     axes.set(xlabel="along the surface [Å]", ylabel="height over the top layer [Å]")
-    axes.set_title("dashed: before; filled: after", fontweight="normal", fontsize=10)
+    axes.set_title("dashed: before; spheres: after", fontweight="normal", fontsize=10)
     axes.grid(visible=False)
 
 
 def _direction(moves: Float[np.ndarray, "atoms 3"]) -> Float[np.ndarray, " 3"]:
     """The direction in the surface in which most happens; x when nothing does."""
-    flat = moves.mean(axis=0) * (1, 1, 0)
+    flat = moves.sum(axis=0) * (1, 1, 0)
     length = np.linalg.norm(flat)
     return flat / length if length > 0.05 else np.array([1.0, 0.0, 0.0])
 
@@ -150,10 +147,8 @@ def driven(
         f"Averaged over thresholds: {words}."
     )
     with plotting.figure(alt=alt, width=8.8, height=3.9, cols=2) as (fig, (forces, shares)):
-        low, high = (
-            0.7 * min(before.min(), after.min()),
-            1.4 * max(before.max(), after.max()),
-        )
+        left, right = 0.7 * before.min(), 1.4 * before.max()
+        low, high = 0.7 * min(after.min(), FMAX), 2 * max(before.max(), after.max())
         forces.fill_between([low, high], [low, high], high, color="0.92")
         forces.plot([low, high], [low, high], "-", color="0.4", linewidth=1)
         worse = after >= before
@@ -163,11 +158,12 @@ def driven(
         if worse.any():
             style = dict(marker="X", color=plotting.PALETTE[5], markeredgecolor="black")
             forces.plot(before[worse], after[worse], label="rises", **dots | style)
-        forces.axhline(FMAX, color="black", linestyle="--", linewidth=1.2)
-        forces.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high))
+        line = dict(color="black", linestyle="--", linewidth=1.2)
+        forces.axhline(FMAX, label=f"relaxed: {FMAX:g} eV/Å", **line)
+        forces.set(xscale="log", yscale="log", xlim=(left, right), ylim=(low, high))
         forces.set(xlabel="before [eV/Å]", ylabel="after [eV/Å]")
         forces.set_title(f"largest force: falls in {falls} of {len(table)}", fontsize=10)
-        forces.legend(loc="lower right")
+        forces.legend(loc="upper left")
         for axis in (forces.xaxis, forces.yaxis):
             axis.set_major_formatter("{x:g}")
             axis.set_minor_formatter("")

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 FADED = 0.72  # how much white is in a periodic image
 DIMMED = 0.45  # and in an atom that is held fixed
-PIXELS = 380  # of a picture's width
+PIXELS = 480  # of a picture's width
+RATIO = 1.3  # of its width and height
 AROUND = [(i, j) for i in (-2, -1, 0, 1, 2) for j in (-2, -1, 0, 1, 2)]
 BESIDE = [(0, 0), (1, 0), (0, 1), (1, 1)]
 
@@ -45,7 +46,7 @@ def slab_views(atoms: "Atoms", title: str, turn: float = 30, tilt: float = -75) 
         f"images, and turned by {turn:g} degrees. {fixed} atoms are held fixed. "
         + (f"The adsorbate is {''.join(added)}." if added else "There is no adsorbate.")
     )
-    with plotting.figure(alt=alt, width=8.8, height=4.3, cols=2) as (fig, (above, side)):
+    with plotting.figure(alt=alt, width=8.4, height=3.9, cols=2) as (fig, (above, side)):
         draw_above(above, atoms)
         draw_turned(side, atoms, turn, tilt)
         above.set_title("from above", fontweight="normal", fontsize=10)
@@ -58,8 +59,7 @@ def slab_views(atoms: "Atoms", title: str, turn: float = 30, tilt: float = -75) 
 def draw_above(axes: Any, atoms: "Atoms") -> None:
     """Draw the slab from above: the cell's outline, and faint images around it."""
     corners = _corners(atoms)
-    low, high = corners.min(axis=0) - 1.6, corners.max(axis=0) + 1.6
-    _show(axes, _spheres(atoms, atoms.positions, AROUND), (low[0], high[0], low[1], high[1]))
+    _show(axes, _spheres(atoms, atoms.positions, AROUND), _frame(corners, 1.6))
     axes.plot(*corners.T, "--", color="black", linewidth=1.2)
     _name_atoms(axes, atoms, atoms.positions, atoms.get_tags() >= 1)
 
@@ -70,10 +70,18 @@ def draw_turned(axes: Any, atoms: "Atoms", turn: float, tilt: float = -75) -> No
     spheres = _spheres(atoms, atoms.positions - middle, BESIDE)
     seen = turned(spheres.centers, turn, tilt)
     spheres = replace(spheres, centers=seen)
-    reach = spheres.radii.max() + 0.2
-    (left, low), (right, high) = seen[:, :2].min(axis=0) - reach, seen[:, :2].max(axis=0) + reach
-    _show(axes, spheres, (left, right, low, high))
+    _show(axes, spheres, _frame(seen[:, :2], spheres.radii.max() + 0.2))
     _name_atoms(axes, atoms, seen[: len(atoms)], atoms.get_tags() == 2)
+
+
+def _frame(
+    points: Float[np.ndarray, "points 2"], margin: float
+) -> tuple[float, float, float, float]:
+    """Left, right, bottom and top of a frame around points, `RATIO` times as wide as high."""
+    low, high = points.min(axis=0) - margin, points.max(axis=0) + margin
+    (x, y), (width, height) = (low + high) / 2, high - low
+    half = max(width / RATIO, height) / 2
+    return x - RATIO * half, x + RATIO * half, y - half, y + half
 
 
 def _corners(atoms: "Atoms") -> Float[np.ndarray, "5 2"]:

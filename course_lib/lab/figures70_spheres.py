@@ -23,7 +23,7 @@ FINER = 2  # points per pixel and axis, averaged in the end
 
 @dataclass(frozen=True)
 class Spheres:
-    """Spheres to draw; `wash` mixes a color with white, 0 not at all, 1 wholly."""
+    """Spheres to draw; `wash` mixes a color with white, 0 to 1; above 0.5 they are flat disks."""
 
     centers: Float[np.ndarray, "spheres 3"]
     radii: Float[np.ndarray, " spheres"]
@@ -89,9 +89,11 @@ def paint(
         front = (nz > 0) & (z + r * nz > depth[r0:r1, c0:c1])
         where = np.nonzero(front)
         normal = np.stack([nx[where[1]], ny[where[0], 0], nz[where]], axis=-1)
-        shade = _shade(normal, spheres.colors[place], 2.0 if spheres.outlined[place] else 1.0)
+        wash = spheres.wash[place]
+        shade = _shade(normal, spheres.colors[place], flat=wash > 0.5)
+        rim = _rim(normal, 2.0 if spheres.outlined[place] else 1.0)
         depth[r0:r1, c0:c1][where] = z + r * nz[where]
-        picture[r0:r1, c0:c1][where] = shade + (1 - shade) * spheres.wash[place]
+        picture[r0:r1, c0:c1][where] = (shade + (1 - shade) * wash) * (1 - (1 - wash) * rim)
     # (rows, columns, ...) -> (height, FINER, width, FINER, ...) -> (height, width, ...)
     blocks = (rows // FINER, FINER, columns // FINER, FINER)
     alpha = np.isfinite(depth).reshape(*blocks, 1).mean(axis=(1, 3))
@@ -102,11 +104,16 @@ def paint(
 
 
 def _shade(
-    normal: Float[np.ndarray, "points 3"], color: Float[np.ndarray, " 3"], rim: float
+    normal: Float[np.ndarray, "points 3"], color: Float[np.ndarray, " 3"], flat: bool
 ) -> Float[np.ndarray, "points 3"]:
-    """Light falls from the upper left; a small spot shines, and the rim is dark."""
+    """Light falls from the upper left, and a small spot shines; a flat disk has one color."""
+    if flat:
+        return np.tile(color, (len(normal), 1))
     diffuse = np.clip(normal @ (LIGHT / np.linalg.norm(LIGHT)), 0, 1)
     spot = np.clip(normal @ (SHEEN / np.linalg.norm(SHEEN)), 0, 1) ** 60
-    shade = color * (0.42 + 0.66 * diffuse)[:, None] + 0.35 * spot[:, None]
-    edge = np.clip(1 - normal[:, 2:] / (0.28 * rim), 0, 1) ** (1 / rim)
-    return shade.clip(0, 1) * (1 - 0.85 * edge)
+    return (color * (0.42 + 0.66 * diffuse)[:, None] + 0.35 * spot[:, None]).clip(0, 1)
+
+
+def _rim(normal: Float[np.ndarray, "points 3"], width: float) -> Float[np.ndarray, "points 1"]:
+    """How dark it is where the sphere turns away from the reader, 0 to 0.85."""
+    return 0.85 * np.clip(1 - normal[:, 2:] / (0.28 * width), 0, 1) ** (1 / width)
