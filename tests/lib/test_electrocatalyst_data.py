@@ -14,10 +14,12 @@ from course_lib._paths import data_dir
 from course_lib.electrocatalyst.energetics import compare, pbe_adsorption
 from course_lib.electrocatalyst.surfaces import (
     METALS,
+    adsorption_energy,
     anomalies,
     atom_energies,
     read_frames,
     read_samples,
+    reference_energies,
     relax,
 )
 from course_lib.electrocatalyst.surfaces._format import (
@@ -170,6 +172,15 @@ def test_emt_labels_can_be_made_again(emt):
         assert np.linalg.norm(last.get_forces(), axis=1).max() < 0.055  # fmax 0.05, rounded places
         again = relax(sample.atoms, "emt")
         assert again.relaxed.positions == pytest.approx(sample.relaxed_positions, abs=0.02)
+
+
+def test_chgnet_labels_can_be_made_again(chgnet):
+    sample = next(one for one in chgnet if one.id == "Pt-111-O-fcc")
+    bare = relax(sample.atoms[sample.atoms.get_tags() < 2], "chgnet")
+    again = adsorption_energy(
+        relax(sample.atoms, "chgnet"), bare, "O", reference_energies("chgnet")
+    )
+    assert again == pytest.approx(sample.energy, abs=5e-3)
 
 
 def test_frames_are_steps_of_their_samples(emt, frames):
