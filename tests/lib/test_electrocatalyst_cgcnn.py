@@ -1,5 +1,7 @@
 """CGCNN: one layer against a plain loop, batch norm as it is, the bits of the elements."""
 
+from typing import Any
+
 import pytest
 import torch
 from ase.build import fcc111
@@ -33,7 +35,7 @@ def metal(symbol="Cu", noise=0.05, seed=0):
     return graph(atoms, cutoff=4.0, dtype=torch.float64)
 
 
-def small() -> CGCNN:
+def small() -> Any:
     torch.manual_seed(0)
     return CGCNN(hidden=8, layers=2, readout=12, gaussians=10, cutoff=4.0).double()
 

@@ -4,6 +4,7 @@ import time
 import warnings
 from collections import Counter
 from statistics import median
+from typing import Any
 
 import numpy as np
 import pytest
@@ -278,7 +279,7 @@ def test_joining_is_not_slower_than_torch_geometric():
         from torch_geometric.data import Batch, Data
 
     made = graphs([slab(noise=0.05, seed=k) for k in range(10)]) * 50
-    data = [
+    data: list[Any] = [
         Data(
             z=one.numbers,
             pos=one.positions,

@@ -4,6 +4,7 @@ import dataclasses
 import time
 import warnings
 from statistics import median
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,6 @@ import torch
 from ase import Atoms
 from ase.build import add_adsorbate, fcc111
 from safetensors.torch import save_file
-from torch import nn
 
 from course_lib.electrocatalyst.graphs import Graph, graph, join
 from course_lib.electrocatalyst.models import (
@@ -44,7 +44,7 @@ def slab(metal="Cu", adsorbate="O", noise=0.05, seed=0) -> Atoms:
     return atoms
 
 
-def model_of(kind: type[EnergyModel], dtype=torch.float64, seed=0) -> EnergyModel:
+def model_of(kind: type[EnergyModel], dtype=torch.float64, seed=0) -> Any:
     """A small network in eval mode whose energies are of the size of one."""
     torch.manual_seed(seed)
     sizes = {"hidden": 16, "gaussians": 20}
@@ -66,7 +66,7 @@ def random_rotation() -> np.ndarray:
 # -- torch_geometric as the peer
 
 
-def peer_of(model: SchNet) -> nn.Module:
+def peer_of(model: Any) -> Any:
     """torch_geometric's SchNet with the same weights; its graph is set at each call."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -99,7 +99,7 @@ def peer_of(model: SchNet) -> nn.Module:
     return peer
 
 
-def peer_energy(peer: nn.Module, batch: Graph) -> torch.Tensor:
+def peer_energy(peer: Any, batch: Graph) -> torch.Tensor:
     peer.interaction_graph = lambda *_: (batch.edges, batch.distances())
     return peer(batch.numbers, batch.positions, batch.system)[:, 0]
 
@@ -224,7 +224,7 @@ def test_forces_are_minus_the_slope_of_the_energy(kind):
         move = torch.zeros_like(made.positions)
         move[atom, axis] = step
         up, down = (model(made.with_positions(made.positions + s * move)) for s in (1, -1))
-        slope = float((up - down) / (2 * step))
+        slope = ((up - down) / (2 * step)).item()
         assert float(forces[atom, axis]) == pytest.approx(-slope, rel=1e-4, abs=1e-9)
 
 
@@ -256,7 +256,7 @@ def test_forces_can_be_trained_on(kind):
     for sign in (1, -1):
         with torch.no_grad():
             weight[place] += sign * step
-        values.append(float(loss()))
+        values.append(loss().item())
         with torch.no_grad():
             weight[place] -= sign * step
     assert slope == pytest.approx((values[0] - values[1]) / (2 * step), rel=1e-4)

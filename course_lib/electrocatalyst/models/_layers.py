@@ -42,6 +42,7 @@ class Gaussians(nn.Module):
         self.register_buffer("centers", torch.linspace(0, cutoff, count))
 
     def forward(self, d: Float[Tensor, "edges"]) -> Float[Tensor, "edges gaussians"]:
+        """Return a row of `count` numbers per distance, each 1 where the distance is its center."""
         # gamma = -1 / (2 (mu_2 - mu_1)^2)
         gamma = -0.5 / (self.centers[1] - self.centers[0]) ** 2
         # e_k(d) = exp(gamma (d - mu_k)^2)

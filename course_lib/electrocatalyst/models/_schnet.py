@@ -81,6 +81,10 @@ class Interaction(nn.Module):
         e: Float[Tensor, "distances gaussians"],
         c: Float[Tensor, "distances 1"],
     ) -> Float[Tensor, "atoms hidden"]:
+        """Return what to add to the atoms' features; `e`, `c` as rows of `w` in `cfconv`.
+
+        Memory kept for backward: about five rows of `filters` numbers per row of `e`.
+        """
         # W(d) = [W_2 ssp(W_1 e(d) + b_1) + b_2] C(d)
         w = self.filter2(ssp(self.filter1(e))) * c
         # m_i = sum_j (A x_j) * W(d_ij)
