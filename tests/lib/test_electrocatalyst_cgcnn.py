@@ -64,7 +64,7 @@ def test_a_layer_is_the_plain_loop(training):
     centered = m - m.mean(1, keepdim=True)
     spread = (m.var(1, unbiased=False, keepdim=True) + layer.layer_norm.eps).sqrt()
     expected = F.softplus(centered / spread + x)
-    assert float((layer(x, made.edges, e) - expected).abs().max()) < 1e-12
+    torch.testing.assert_close(layer(x, made.edges, e), expected, rtol=0, atol=1e-12)
 
 
 def test_the_readout_is_a_mean_then_layers():

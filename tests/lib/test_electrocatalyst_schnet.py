@@ -73,7 +73,7 @@ def peer_of(model: Any) -> Any:
         from torch_geometric.nn import SchNet as Peer
 
         size = model.config
-        peer = Peer(
+        peer: Any = Peer(
             size["hidden"],
             size["filters"],
             size["interactions"],
