@@ -6,6 +6,7 @@ its part of the batch's mean loss by their number. Then the average is the gradi
 batch, also where the shares are of unequal size.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -64,7 +65,11 @@ class Share:
 
 
 def device_of(rank: int) -> torch.device:
-    """Return the GPU of a process of this machine, or the CPU where there is none."""
+    """Return the GPU of this process on its machine, or the CPU where there is none.
+
+    torch.distributed.run numbers the processes of each machine; without it, `rank` is that number.
+    """
     if not torch.cuda.is_available():
         return torch.device("cpu")
-    return torch.device("cuda", rank % torch.cuda.device_count())
+    local = int(os.environ.get("LOCAL_RANK", rank))
+    return torch.device("cuda", local % torch.cuda.device_count())
