@@ -38,7 +38,7 @@ def against_pbe(table: "pandas.DataFrame", title: str) -> Figure:
             ends = [both.min() - margin, both.max() + margin]
             axes.plot(ends, ends, "-", color="0.4", linewidth=1)
             axes.plot(rows["pbe"], rows["shifted"], "o", color=plotting.PALETTE[0])
-            name_points(axes, rows["pbe"], rows["shifted"], rows["metal"])
+            _name_points(axes, rows["pbe"], rows["shifted"], rows["metal"])
             axes.set(xlim=ends, ylim=ends, aspect="equal", xlabel="PBE [eV]")
             words = f"*{name}: r = {r:.2f}, error {mae:.2f} eV\noffset {offset:+.2f} eV taken off"
             axes.set_title(words, fontsize=10, fontweight="normal")
@@ -54,8 +54,8 @@ def _agreement(rows: Any) -> tuple[float, float, float]:
     return r, mae, float((rows["chgnet"] - rows["shifted"]).mean())
 
 
-def name_points(axes: Any, x: Any, y: Any, names: Any) -> None:
-    """Write a name at each point, to the side on which it has more room."""
+def _name_points(axes: Any, x: Any, y: Any, names: Any) -> None:
+    """Write a name at each point, to the side where no other point is near."""
     points = np.column_stack([x, y]).astype(float)
     scale = np.maximum(np.ptp(points, axis=0), 1e-9)
     for place, name in enumerate(names):
@@ -69,7 +69,7 @@ def name_points(axes: Any, x: Any, y: Any, names: Any) -> None:
 
 def volcano(
     table: "pandas.DataFrame",
-    sigma: float,
+    sigma: float | int,
     title: str,
     curve: tuple[Real[np.ndarray, " n"], Real[np.ndarray, " n"]] | None = None,
 ) -> Figure:
@@ -102,7 +102,7 @@ def draw_volcano(
     names: list[str],
     delta: Real[np.ndarray, " metals"],
     height: Real[np.ndarray, " metals"],
-    sigma: float,
+    sigma: float | int,
     curve: tuple[Real[np.ndarray, " n"], Real[np.ndarray, " n"]] | None = None,
 ) -> None:
     """Draw the two legs, the top band, and the metals with their error bars."""
@@ -117,6 +117,23 @@ def draw_volcano(
         bars = dict(color=plotting.PALETTE[0], marker="o", linestyle="none", capsize=3)
         label = f"metals, ± {sigma:g} eV" if sigma else "metals"
         axes.errorbar(delta, height, xerr=sigma or None, label=label, **bars)
-        name_points(axes, delta, height, names)
+        _name_legs(axes, names, delta, height)
     axes.set(xlim=(-reach, reach), xlabel="$\\Delta G$ of *H [eV]")
     axes.set_ylabel("log$_{10}$ of the current,\nrelative to the peak")
+
+
+def _name_legs(
+    axes: Any,
+    names: list[str],
+    delta: Real[np.ndarray, " metals"],
+    height: Real[np.ndarray, " metals"],
+) -> None:
+    """Write the names outside of the legs; points that lie on one another share one text."""
+    order = np.argsort(delta)
+    breaks = np.flatnonzero(np.diff(delta[order]) > 0.03 * max(np.ptp(delta), 0.1)) + 1
+    for group in np.split(order, breaks):
+        side = 1 if delta[group].mean() > 0 else -1
+        spot: Any = dict(xytext=(5 * side, 7), textcoords="offset points", fontsize=9)
+        spot |= dict(ha="left" if side > 0 else "right", va="center")
+        at = delta[group].mean(), height[group].max()
+        axes.annotate(", ".join(names[place] for place in group), at, **spot)

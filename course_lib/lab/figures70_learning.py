@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     import pandas
 
 
+GUESSES = {
+    "baseline": "guess the training mean",
+    "id_baseline": "guess the training mean",
+    "id_by_adsorbate": "guess the adsorbate's mean",
+}
 FEW = 6  # Gaussians and filter channels that are drawn
 
 
@@ -52,8 +57,8 @@ def filters(
             axes.set_title(f"filters {words} training", fontsize=10)
         middle.set_ylabel("W(d)")
         handles, labels = right.get_legend_handles_labels()
-        words = dict(loc="outside lower center", ncols=len(labels), title="filter channel")
-        fig.legend(handles, labels, **words)
+        words: Any = dict(loc="outside lower center", ncols=len(labels))
+        fig.legend(handles, labels, title="filter channel", **words)
         fig.suptitle(title, fontweight="bold", fontsize=12)
     return fig
 
@@ -61,25 +66,28 @@ def filters(
 def learning_curve(table: "pandas.DataFrame", title: str) -> Figure:
     """Draw the error against the number of training examples: a point per seed, lines of means.
 
-    Columns: train, seed, model, id_mae, baseline (eV, of the training mean as a guess).
+    Columns: train, seed, model, id_mae, and the errors of simple guesses, each where it is given:
+    baseline or id_baseline (the training mean), id_by_adsorbate (the mean of the same adsorbate).
     """
     means: Any = table.groupby(["model", "train"])["id_mae"].mean()
-    guess: Any = table.groupby("train")["baseline"].mean()
-    models = list(dict.fromkeys(table["model"]))
+    given = {column: words for column, words in GUESSES.items() if column in table}
+    guesses: Any = {words: table.groupby("train")[column].mean() for column, words in given.items()}
+    models: list[str] = list(dict.fromkeys(table["model"]))
     words = "; ".join(
         f"{model}: "
         + ", ".join(f"{mae:.3f} eV with {size}" for size, mae in means[model].items())
         + " examples"
         for model in models
     )
-    seeds = table["seed"].nunique()
+    seeds = len(set(table["seed"]))
     alt = (
         f"{title}. Mean absolute error on new slabs of known metals, mean of {seeds} "
-        f"{'seed' if seeds == 1 else 'seeds'}. {words}. Guessing the training mean: "
-        f"{guess.iloc[-1]:.3f} eV."
+        f"{'seed' if seeds == 1 else 'seeds'}. {words}. "
+        + " ".join(f"{words}: {line.iloc[-1]:.3f} eV." for words, line in guesses.items())
     )
     with plotting.figure(alt=alt, width=7, height=4) as (fig, axes):
-        axes.plot(guess.index, guess, "--", color="0.35", label="guess the training mean")
+        for dashes, (words, line) in zip(("--", ":"), guesses.items(), strict=False):
+            axes.plot(line.index, line, linestyle=dashes, color="0.35", label=words)
         for index, model in enumerate(models):
             look: Any = dict(color=plotting.PALETTE[(0, 5)[index % 2]])
             marker = plotting.MARKERS[index]
@@ -88,7 +96,8 @@ def learning_curve(table: "pandas.DataFrame", title: str) -> Figure:
             axes.plot(rows["train"], rows["id_mae"], **small | look)
             line = means[model]
             axes.plot(line.index, line, plotting.LINESTYLES[index], label=model, **look)
-            side = 1 if line.mean() == max(means[one].mean() for one in models) else -1
+            highest: Any = max(models, key=lambda one: float(means[one].mean()))
+            side = 1 if model == highest else -1
             for size, mae in line.items():
                 spot: Any = dict(xytext=(6 * side, 8 * side), textcoords="offset points")
                 spot |= dict(fontsize=9, ha="left" if side > 0 else "right", va="center")
@@ -98,7 +107,7 @@ def learning_curve(table: "pandas.DataFrame", title: str) -> Figure:
         sizes = sorted(table["train"].unique())
         axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
         axes.set_xticks([], minor=True)
-        low, high = table["id_mae"].min() / 1.4, 1.4 * max(guess.max(), table["id_mae"].max())
+        low, high = table["id_mae"].min() / 1.4, 1.4 * table[["id_mae", *given]].max().max()
         heights = [k * 10.0**power for power in (-3, -2, -1, 0) for k in (1, 2, 5)]
         heights = [one for one in heights if low <= one <= high]
         axes.set_yticks(heights, [f"{one:g}" for one in heights])
@@ -109,7 +118,7 @@ def learning_curve(table: "pandas.DataFrame", title: str) -> Figure:
 
 
 def parity(
-    parts: Mapping[str, tuple[Real[np.ndarray, " n"], Real[np.ndarray, " n"], float]], title: str
+    parts: Mapping[str, tuple[Real[np.ndarray, "..."], Real[np.ndarray, "..."], float]], title: str
 ) -> Figure:
     """Draw predictions against labels (eV), one panel per part of the data on the same axes.
 
@@ -142,7 +151,7 @@ def parity(
             box = dict(color="white", alpha=0.75, pad=1.5)
             spot: Any = dict(ha="left", va="top", fontsize=9, bbox=box)
             axes.text(0.04, 0.97, verdict, transform=axes.transAxes, **spot)
-            axes.xaxis.get_major_locator().set_params(nbins=4)
+            axes.locator_params(axis="x", nbins=4)
             if axes is not fig.axes[0]:
                 axes.tick_params(labelleft=False)
         fig.axes[0].set_ylabel("predicted [eV]")

@@ -30,7 +30,9 @@ AROUND = [(i, j) for i in (-2, -1, 0, 1, 2) for j in (-2, -1, 0, 1, 2)]
 BESIDE = [(0, 0), (1, 0), (0, 1), (1, 1)]
 
 
-def slab_views(atoms: "Atoms", title: str, turn: float = 30, tilt: float = -75) -> Figure:
+def slab_views(
+    atoms: "Atoms", title: str, turn: float | int = 30, tilt: float | int = -75
+) -> Figure:
     """Draw a slab from above among its periodic images, and turned by two angles (degrees).
 
     Atoms that are held fixed are dimmed, the adsorbate (tag 2) has a thick outline, and what lies
@@ -51,7 +53,7 @@ def slab_views(atoms: "Atoms", title: str, turn: float = 30, tilt: float = -75) 
         draw_turned(side, atoms, turn, tilt)
         above.set_title("from above", fontweight="normal", fontsize=10)
         side.set_title(f"turned by {turn:g}°", fontweight="normal", fontsize=10)
-        fig.legend(handles=_keys(above, atoms), loc="outside lower center", ncols=6)
+        fig.legend(handles=element_keys(above, atoms), loc="outside lower center", ncols=6)
         fig.suptitle(title, fontweight="bold", fontsize=12)
     return fig
 
@@ -64,7 +66,7 @@ def draw_above(axes: Any, atoms: "Atoms") -> None:
     _name_atoms(axes, atoms, atoms.positions, atoms.get_tags() >= 1)
 
 
-def draw_turned(axes: Any, atoms: "Atoms", turn: float, tilt: float = -75) -> None:
+def draw_turned(axes: Any, atoms: "Atoms", turn: float | int, tilt: float | int = -75) -> None:
     """Draw four cells of the slab, turned by two angles in degrees; three of them are faint."""
     middle = np.array([*_corners(atoms)[2], atoms.positions[:, 2].mean()])
     spheres = _spheres(atoms, atoms.positions - middle, BESIDE)
@@ -127,8 +129,8 @@ def _name_atoms(axes: Any, atoms: "Atoms", seen: Float[np.ndarray, "atoms 3"], c
             axes.text(x, y, symbols[place], fontweight="bold", clip_on=True, **style)
 
 
-def _keys(axes: Any, atoms: "Atoms") -> list[Any]:
-    """The legend: a dot per element, and what dimming, outlines and dashes mean."""
+def element_keys(axes: Any, atoms: "Atoms") -> list[Any]:
+    """Return entries of a legend: a dot per element, what is fixed, the adsorbate, the cell."""
     keys = []
     numbers = list(dict.fromkeys(atoms.numbers.tolist()))
     symbols = list(dict.fromkeys(atoms.get_chemical_symbols()))
@@ -151,7 +153,7 @@ def graph_view(
     edges: Integer[np.ndarray, "2 edges"],
     shifts: Integer[np.ndarray, "edges 3"],
     center: int,
-    cutoff: float,
+    cutoff: float | int,
     title: str,
 ) -> Figure:
     """Draw the edges that end in one atom, from above, and how many there are at each distance.

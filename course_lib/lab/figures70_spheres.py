@@ -18,6 +18,7 @@ BRIGHTEST = 0.80  # colors above this luminance are darkened, for white paper
 LIGHT = np.array([-0.45, 0.55, 0.70])  # where the light comes from
 SHEEN = np.array([-0.25, 0.30, 0.92])  # between the light and the reader
 SMALLEST = 0.45  # angstrom; hydrogen would be lost otherwise
+FLAT = 0.5  # spheres with more white than this are drawn as flat disks
 FINER = 2  # points per pixel and axis, averaged in the end
 
 
@@ -60,7 +61,7 @@ def fixed_atoms(atoms: "Atoms") -> Bool[np.ndarray, " atoms"]:
 
 
 def turned(
-    positions: Float[np.ndarray, "*points 3"], turn: float, tilt: float
+    positions: Float[np.ndarray, "*points 3"], turn: float | int, tilt: float | int
 ) -> Float[np.ndarray, "*points 3"]:
     """Turn points about the third axis, then tilt them about the first; angles in degrees."""
     a, b = np.deg2rad([turn, tilt])
@@ -89,8 +90,8 @@ def paint(
         front = (nz > 0) & (z + r * nz > depth[r0:r1, c0:c1])
         where = np.nonzero(front)
         normal = np.stack([nx[where[1]], ny[where[0], 0], nz[where]], axis=-1)
-        wash = spheres.wash[place]
-        shade = _shade(normal, spheres.colors[place], flat=wash > 0.5)
+        wash = float(spheres.wash[place])
+        shade = _shade(normal, spheres.colors[place], flat=wash > FLAT)
         rim = _rim(normal, 2.0 if spheres.outlined[place] else 1.0)
         depth[r0:r1, c0:c1][where] = z + r * nz[where]
         picture[r0:r1, c0:c1][where] = (shade + (1 - shade) * wash) * (1 - (1 - wash) * rim)
