@@ -140,7 +140,7 @@ def test_cfconv_sums_neighbors_times_filters():
 
 
 def test_an_epoch_is_not_slower_than_torch_geometrics():
-    """Measured about 0.55 of the peer's time; the bar is 1.1. Seconds are the process's own."""
+    """Measured about 0.6 of the peer's time; the bar is 1.1. Seconds are the process's own."""
     torch.manual_seed(0)
     model = SchNet()
     peer = peer_of(model)
