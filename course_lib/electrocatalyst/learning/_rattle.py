@@ -7,7 +7,9 @@ structures to its relaxations: steps of relaxations alone say little about what 
 from collections.abc import Sequence
 
 import numpy as np
+from ase import Atoms
 from ase.calculators.calculator import Calculator
+from jaxtyping import Float
 
 from course_lib.electrocatalyst.learning._distances import fixed_atoms
 from course_lib.electrocatalyst.surfaces import Frame, Sample, potential
@@ -35,14 +37,21 @@ def rattled(
     found = []
     for sample in samples:
         free = ~fixed_atoms(sample.atoms)
-        bottom = calculator.get_property("energy", sample.relaxed)
+        bottom, _ = _single_point(sample.relaxed, calculator)
         way = rng.uniform() * (sample.relaxed_positions - sample.atoms.positions)
         shaken = sample.atoms.copy()
         shaken.positions[:] += way
         shaken.positions[free] += rng.normal(scale=spread, size=(int(free.sum()), 3))
         for step, atoms in ((0, sample.atoms.copy()), (OFF_THE_WAY, shaken)):
-            energy = calculator.get_property("energy", atoms) - bottom + sample.energy
-            forces = np.array(calculator.get_property("forces", atoms))
-            frame = Frame(sample.id, sample.system, step, atoms, float(energy), forces)
-            found.append(frame)
+            energy, forces = _single_point(atoms, calculator)
+            energy += sample.energy - bottom
+            found.append(Frame(sample.id, sample.system, step, atoms, energy, forces))
     return found
+
+
+def _single_point(
+    atoms: Atoms, calculator: Calculator
+) -> tuple[float, Float[np.ndarray, "atoms 3"]]:
+    still = atoms.copy()
+    still.calc = calculator
+    return float(still.get_potential_energy()), still.get_forces(apply_constraint=False)
