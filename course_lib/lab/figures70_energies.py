@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas
 
 
-FACTOR = 10  # the top band: currents within this factor of the peak
+FACTOR = 10.0  # the top band: currents within this factor of the peak
 
 
 def against_pbe(table: "pandas.DataFrame", title: str) -> Figure:
@@ -111,7 +111,7 @@ def draw_volcano(
         x = np.linspace(-reach, reach, 201)
         curve = x, energetics.log10_exchange_current(x)
     width = energetics.band(FACTOR)
-    axes.axvspan(-width, width, color="0.88", label=f"top: within a factor of {FACTOR}")
+    axes.axvspan(-width, width, color="0.88", label=f"top: within a factor of {FACTOR:g}")
     axes.plot(*curve, "-", color="0.35", label="volcano")
     if len(delta):
         bars = dict(color=plotting.PALETTE[0], marker="o", linestyle="none", capsize=3)

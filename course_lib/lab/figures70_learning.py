@@ -107,7 +107,8 @@ def learning_curve(table: "pandas.DataFrame", title: str) -> Figure:
         sizes = sorted(table["train"].unique())
         axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
         axes.set_xticks([], minor=True)
-        low, high = table["id_mae"].min() / 1.4, 1.4 * table[["id_mae", *given]].max().max()
+        errors = table[["id_mae", *given]].to_numpy()
+        low, high = errors.min() / 1.4, 1.4 * errors.max()
         heights = [k * 10.0**power for power in (-3, -2, -1, 0) for k in (1, 2, 5)]
         heights = [one for one in heights if low <= one <= high]
         axes.set_yticks(heights, [f"{one:g}" for one in heights])

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from torch import Generator
 
 
+Number = float | int
+
 CLOSE = 1e-6  # eV
 GAS = {"H2": -6.7, "H2O": -14.2, "CO": -14.8, "N2": -16.6}  # eV, the size DFT gives
 WATER = 4.92  # eV, free energy of 2 H2O -> O2 + 4 (H+ + e-)
@@ -27,7 +29,7 @@ ADSORBATES = (
 )
 
 
-def _uniform(random: "Generator", low: float, high: float) -> float:
+def _uniform(random: "Generator", low: Number, high: Number) -> float:
     import torch
 
     return low + (high - low) * float(torch.rand((), generator=random, dtype=torch.float64))
@@ -66,19 +68,19 @@ def adsorption_energy(answer: Callable[..., Any]) -> None:
         _one_energy(got, want, name, counts, (adslab, slab, gas))
 
 
-def _molecules(counts: Mapping[str, int]) -> tuple[float, float, float, float]:
+def _molecules(counts: Mapping[str, int]) -> tuple[Number, Number, Number, Number]:
     """Return how many CO, H2, H2O and N2 make the adsorbate; negative ones leave."""
     x, y, z, w = (counts.get(element, 0) for element in "CHON")
     return x, x + y / 2 - z, z - x, w / 2
 
 
-def _of_gas(gas: Mapping[str, float], co: float, h2: float, h2o: float, n2: float) -> float:
+def _of_gas(gas: Mapping[str, float], co: Number, h2: Number, h2o: Number, n2: Number) -> Number:
     return co * gas["CO"] + h2 * gas["H2"] + h2o * gas["H2O"] + n2 * gas["N2"]
 
 
 def _one_energy(
     got: Any,
-    want: float,
+    want: Number,
     name: str,
     counts: Mapping[str, int],
     energies: tuple[float, float, Mapping[str, float]],
@@ -86,7 +88,7 @@ def _one_energy(
     adslab, slab, gas = energies
     x, y, z, w = (counts.get(element, 0) for element in "CHON")
 
-    def energy(*molecules: float) -> float:
+    def energy(*molecules: Number) -> Number:
         return adslab - slab - _of_gas(gas, *molecules)
 
     co, h2, h2o, n2 = _molecules(counts)
@@ -125,7 +127,7 @@ def _formula(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{number} {element}" for element, number in counts.items())
 
 
-def _is(got: Any, value: float) -> bool:
+def _is(got: Any, value: Number) -> bool:
     number = isinstance(got, int | float) and not isinstance(got, bool)
     return number and math.isclose(got, value, abs_tol=CLOSE)
 
