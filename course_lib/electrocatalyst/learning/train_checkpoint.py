@@ -36,7 +36,7 @@ from course_lib.electrocatalyst.surfaces import Frame, Sample
 __all__ = ["main", "write_is2re", "write_s2ef"]
 
 SEEDS = (0, 1, 2)
-IS2RE_EPOCHS = 16  # 720 steps, as 60 epochs of 380 samples would be
+IS2RE_EPOCHS = 60
 S2EF_EPOCHS, S2EF_BATCH, S2EF_LR = 12, 8, 2e-3
 SAMPLES, FRAMES = "emt.extxyz.xz", "emt_frames.extxyz.xz"  # the data, in data/electrocatalyst
 
