@@ -78,7 +78,7 @@ STYLE: Any = {  # matplotlib: rcParams
 DPI = 110
 WIDTH, HEIGHT = 6.4, 3.4  # inches
 CSS_PIXELS = 96  # per inch, as browsers count
-SIZE_LIMIT = 60_000  # bytes of a PNG; larger ones are reduced to 256 colors, then to fewer pixels
+SIZE_LIMIT = 38_000  # bytes of a PNG; larger ones are reduced to fewer pixels
 
 
 @contextmanager
@@ -160,14 +160,12 @@ def to_html(fig: Figure, *, alt: str) -> str:
 
 
 def to_png(fig: Figure) -> bytes:
-    """Return the figure as PNG, at most about 60,000 bytes."""
+    """Return the figure as PNG of 256 colors, at most about 38,000 bytes."""
     data = b""
-    for dpi in (DPI, 80, 60):
+    for dpi in (DPI, 95, 80, 60):
         buffer = io.BytesIO()
         fig.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
-        data = buffer.getvalue()
-        if len(data) > SIZE_LIMIT:
-            data = _few_colors(data)
+        data = _few_colors(buffer.getvalue())
         if len(data) <= SIZE_LIMIT:
             break
     return data
