@@ -11,16 +11,18 @@ from course_lib._paths import repo_root
 __all__ = ["cell"]
 
 
-def cell(project: Mapping[str, Any] | None = None) -> str:
+def cell(project: Mapping[str, Any] | None = None, lab: str = "") -> str:
     """Return the code of the first cell, at most 4 lines, from the data of pyproject.toml.
 
     `project` is the parsed file; None reads that of the checkout. Installed is our own package,
     from `[project.urls]` or, while that is not set, from an uploaded wheel, and what Colab lacks
-    (`[tool.small-memory.colab]`), without dependencies: Colab's torch and numpy stay.
+    (`[tool.small-memory.colab]`; `more` is for the one `lab` named there), without dependencies:
+    Colab's torch and numpy stay.
     """
     if project is None:
         project = _of_checkout()
-    lacks = project["tool"]["small-memory"]["colab"]["lacks"]
+    colab = project["tool"]["small-memory"]["colab"]
+    lacks = [*colab["lacks"], *colab.get("more", {}).get(lab, ())]
     floors = {_name(text): text for text in project["project"]["dependencies"]}
     for text in lacks:
         if _name(text) in ("torch", "numpy"):

@@ -8,7 +8,8 @@ from jaxtyping import Float, Real
 from matplotlib.figure import Figure
 
 from course_lib import plotting
-from course_lib.lab.figures70_spheres import Spheres, colors_of, fixed_atoms, paint, radii_of
+from course_lib.electrocatalyst.graphs import fixed_atoms
+from course_lib.lab.figures70_spheres import Spheres, colors_of, paint, radii_of
 
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from jaxtyping import Float, Integer
 from matplotlib.figure import Figure
 
 from course_lib import plotting
+from course_lib.electrocatalyst.graphs import fixed_atoms
 from course_lib.lab.figures70_spheres import (
     Spheres,
     colors_of,
-    fixed_atoms,
     paint,
     radii_of,
     turned,

@@ -4,14 +4,10 @@ Coordinates are angstrom: x to the right, y up, z toward the reader.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
-
-
-if TYPE_CHECKING:
-    from ase import Atoms
 
 
 BRIGHTEST = 0.80  # colors above this luminance are darkened, for white paper
@@ -47,17 +43,6 @@ def radii_of(numbers: Any) -> Float[np.ndarray, " atoms"]:
     from ase.data import covalent_radii
 
     return np.maximum(covalent_radii[np.asarray(numbers)], SMALLEST)
-
-
-def fixed_atoms(atoms: "Atoms") -> Bool[np.ndarray, " atoms"]:
-    """Return which atoms a `FixAtoms` constraint holds in place."""
-    from ase.constraints import FixAtoms
-
-    fixed = np.zeros(len(atoms), dtype=bool)
-    for constraint in atoms.constraints:
-        if isinstance(constraint, FixAtoms):
-            fixed[constraint.index] = True
-    return fixed
 
 
 def turned(

@@ -83,7 +83,7 @@ def _said(method: str, energy: float | None, words: str) -> dict[str, Any]:
 
 def _plain(atoms: Any) -> dict[str, Any]:
     """A structure as lists; `_atoms` makes it one again."""
-    from course_lib.lab.figures70_spheres import fixed_atoms
+    from course_lib.electrocatalyst.graphs import fixed_atoms
 
     return {
         "numbers": atoms.numbers.tolist(),

@@ -19,7 +19,6 @@
 import numpy as np
 import pandas as pd
 import torch
-from ase.geometry import find_mic
 from torch import nn
 
 from course_lib import assets, lab, measure
@@ -27,7 +26,7 @@ from course_lib.electrocatalyst import energetics, graphs, learning, models, sur
 from course_lib.lab import figures70
 from course_lib.lab.checks import lab70 as check
 from course_lib.measure import MiB
-from course_lib.sweep import grid, sweep
+from course_lib.sweep import sweep
 
 
 lab.start("70_electrocatalyst", minutes=2, memory=3 * 1024 * MiB)
@@ -455,9 +454,10 @@ chart = figures70.volcano(spots, sigma, title="The error bars are wider than the
                           curve=(line, energetics.log10_exchange_current(line)))
 print(f"the top band (a tenth of the best current) is {2 * width:.2f} eV wide; each error bar {2 * sigma:.1f} eV")
 measure.table(
-    [{"metal": metal, "free energy [eV]": f"{g:+.2f}", "current / best, powers of ten": f"{energetics.log10_exchange_current(g):.1f}",
-      "in the band, as computed": "yes" if is_in else "no", f"in the band, error {sigma} eV [% of draws]": round(100 * share)}
-     for metal, g, is_in, share in zip(metals, free, sure.share > 0, unsure.share, strict=True)]
+    [{"metal": spot.metal, "free energy [eV]": f"{spot.delta_g:+.2f}", "log10 of current / best": f"{spot.log_i0:.1f}",
+      "in the band, as computed": "yes" if is_in else "no",
+      f"in the band, error {sigma} eV [% of draws]": round(100 * share)}
+     for spot, is_in, share in zip(spots.itertuples(), sure.share > 0, unsure.share, strict=True)]
 )
 
 # %% [markdown]
@@ -542,13 +542,13 @@ ways = {
 }
 half = graphs.join(learning.graphs_of(splits.train[:16]))
 for name, way in ways.items():
+    kept = None
     try:
         with measure.virtual_device(memory=64 * MiB, name="phone") as phone:
             kept = way()
         print(f"{name}: fits, at most {phone.peak / MiB:.0f} MiB\n")
     except measure.OutOfBudget as problem:
         print(f"{name}: {problem}\n")
-    kept = None
 
 # %% [markdown] part=12
 # ## The paper says, we measured

@@ -110,9 +110,9 @@ def _without_address(path: Path):
     notebook = nbformat.read(path, as_version=4)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     first = next(cell for cell in notebook.cells if cell.cell_type == "code")
-    assert first.source == colab.cell(project)
+    assert first.source == colab.cell(project, path.stem)
     project["project"].pop("urls", None)
-    first.source = colab.cell(project)
+    first.source = colab.cell(project, path.stem)
     return notebook
 
 

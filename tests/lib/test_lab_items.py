@@ -367,6 +367,11 @@ def test_torch_is_never_installed():
 # --- doctor
 
 
+def test_one_lab_may_need_more_on_colab():
+    assert "chgnet" in colab.cell(lab="70_electrocatalyst")
+    assert "chgnet" not in colab.cell(lab="10_mobiletl")
+
+
 def test_doctor_names_every_part_and_returns_an_exit_status(capsys):
     found = doctor.rows()
     whats = {row.what for row in found}

@@ -64,7 +64,7 @@ def graph(
         positions=torch.tensor(positions, dtype=dtype),
         cells=torch.tensor(cell[None], dtype=dtype),
         tags=torch.tensor(atoms.get_tags(), dtype=torch.int64),
-        fixed=torch.from_numpy(_fixed(atoms)),
+        fixed=torch.from_numpy(fixed_atoms(atoms)),
         system=torch.zeros(len(numbers), dtype=torch.int64),
         edges=torch.from_numpy(np.stack([j, i])),
         shifts=torch.from_numpy(offsets),
@@ -102,8 +102,8 @@ def _nearest(
     return order[d[order] <= reach[i[order]]]
 
 
-def _fixed(atoms: Atoms) -> Bool[np.ndarray, "atoms"]:
-    """Return which atoms `ase.constraints.FixAtoms` holds in place."""
+def fixed_atoms(atoms: Atoms) -> Bool[np.ndarray, "atoms"]:
+    """Return which atoms the `FixAtoms` constraints of `ase.Atoms` hold in place."""
     from ase.constraints import FixAtoms
 
     fixed = np.zeros(len(atoms), dtype=bool)

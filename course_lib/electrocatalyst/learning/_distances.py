@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
+from course_lib.electrocatalyst.graphs import fixed_atoms
+
 
 DISTANCES = 0.01 + 0.001 * np.arange(490)  # angstrom: 0.01, 0.011, ... 0.499
 # eV/angstrom: 0.01, 0.011, ... 0.4. This range is our choice: the published evaluator has no AFbT.
@@ -78,14 +80,3 @@ def largest_force(atoms: Any, calculator: Any) -> float:
     if not free.any():
         raise ValueError("All atoms are fixed; no force is left to look at.")
     return float(np.linalg.norm(forces[free], axis=1).max())
-
-
-def fixed_atoms(atoms: Any) -> Bool[np.ndarray, "atoms"]:
-    """Return which atoms the `FixAtoms` constraints of `ase.Atoms` hold."""
-    from ase.constraints import FixAtoms
-
-    fixed = np.zeros(len(atoms), dtype=bool)
-    for constraint in atoms.constraints:
-        if isinstance(constraint, FixAtoms):
-            fixed[constraint.index] = True
-    return fixed

@@ -7,11 +7,11 @@ import numpy as np
 from ase.calculators.calculator import Calculator
 from jaxtyping import Float
 
+from course_lib.electrocatalyst.graphs import fixed_atoms
 from course_lib.electrocatalyst.learning._distances import (
     DISTANCES,
     FORCES,
     displacement,
-    fixed_atoms,
     largest_force,
     share_below,
 )

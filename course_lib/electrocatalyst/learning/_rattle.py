@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator
 from jaxtyping import Float
 
-from course_lib.electrocatalyst.learning._distances import fixed_atoms
+from course_lib.electrocatalyst.graphs import fixed_atoms
 from course_lib.electrocatalyst.surfaces import Frame, Sample, potential
 
 

@@ -63,7 +63,7 @@ def compose(lab: Lab, house: House, labs: Sequence[Lab], *, solutions: bool) -> 
     cells = [
         _markdown(_opening(lab, house, f"{folder}/{lab.name}.ipynb", opening.source, solutions), 1)
     ]
-    cells.append(_code(colab.cell(house.pyproject), tags=["colab"]))
+    cells.append(_code(colab.cell(house.pyproject, lab.name), tags=["colab"]))
     other = "learner" if solutions else "solution"
     for cell in rest:
         if other in cell.tags:
