@@ -39,7 +39,7 @@ def process_group(
         )
     gpus = torch.cuda.is_available()
     if gpus:
-        torch.cuda.set_device(device_of(rank or 0))
+        torch.cuda.set_device(device_of(int(os.environ["RANK"]) if rank is None else rank))
     dist.init_process_group(
         "nccl" if gpus else "gloo",
         init_method=meet,

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 Number = float | int
 
 CLOSE = 1e-6  # eV
+FROM_LIST = 3  # adsorbates of OC20's list that an answer is asked for
 GAS = {"H2": -6.7, "H2O": -14.2, "CO": -14.8, "N2": -16.6}  # eV, the size DFT gives
 WATER = 4.92  # eV, free energy of 2 H2O -> O2 + 4 (H+ + e-)
 IDEAL = WATER / 4  # V, each of the four steps of an ideal catalyst
 
-# Compositions from OC20's list of adsorbates. One of each row is asked, in this order: the first
-# row tells what oxygen is measured against, the second what carbon brings along.
+# One of each row is asked, in this order: the first row tells what oxygen is measured against, the
+# second what carbon brings along. Then come some of OC20's list.
 ADSORBATES = (
     {"*O": {"O": 1}, "*OH": {"O": 1, "H": 1}},
     {"*CHO": {"C": 1, "H": 1, "O": 1}, "*CH2*O": {"C": 1, "H": 2, "O": 1}},
@@ -57,11 +58,16 @@ def _one_of(random: "Generator", some: list[Any]) -> Any:
     ),
 )
 def adsorption_energy(answer: Callable[..., Any]) -> None:
-    """Ask for compositions of OC20's list, with random energies, and name the usual slips."""
+    """Ask for adsorbates, some drawn from OC20's list, with random energies; name usual slips."""
+    from course_lib.electrocatalyst.energetics import adsorbates
+
     random = generator()
     gas = {name: size + _uniform(random, -1, 1) for name, size in GAS.items()}
-    for row in ADSORBATES:
-        name, counts = _one_of(random, list(row.items()))
+    asked = [_one_of(random, list(row.items())) for row in ADSORBATES]
+    listed = adsorbates()
+    for one in (_one_of(random, listed) for _ in range(FROM_LIST)):
+        asked.append((one.symbol, one.counts))
+    for name, counts in asked:
         slab, want = _uniform(random, -90, -60), _uniform(random, -3, 3)
         adslab = want + slab + _of_gas(gas, *_molecules(counts))
         got = answer(adslab, slab, dict(counts), dict(gas))
