@@ -48,11 +48,11 @@ def doctor(_: argparse.Namespace) -> int:
 
 
 def test(arguments: argparse.Namespace) -> int:
-    """Run all tests: library, labs, journeys, gates; two files at a time."""
+    """Run all tests: library, labs, journeys, gates."""
     from course_lib import assets
 
     assets.fetch()
-    return _run("pytest", "-n", "2", *arguments.options)
+    return _run("pytest", *arguments.options)
 
 
 def notebooks(arguments: argparse.Namespace) -> int:

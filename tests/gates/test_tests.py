@@ -82,20 +82,3 @@ def test_each_skip_says_why():
 )
 def test_the_gate_itself(search, code, count):
     assert len(list(search(ast.parse(code)))) == count
-
-
-def test_the_tests_that_run_alone_exist():
-    source = (ROOT / "tests" / "conftest.py").read_text(encoding="utf-8")
-    alone = next(
-        ast.literal_eval(node.value)
-        for node in ast.parse(source).body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ALONE"
-    )
-    assert alone
-    offenders = []
-    for name in alone:
-        file, _, start = name.partition("::")
-        path = ROOT / file
-        if not path.is_file() or f"def {start}" not in path.read_text(encoding="utf-8"):
-            offenders.append(name)
-    assert_none(offenders, "tests/conftest.py names tests that are not there:")
