@@ -162,7 +162,7 @@ def to_html(fig: Figure, *, alt: str) -> str:
 def to_png(fig: Figure) -> bytes:
     """Return the figure as PNG of 256 colors, at most about 38,000 bytes."""
     data = b""
-    for dpi in (DPI, 95, 80, 60):
+    for dpi in (DPI, 95, 80, 60, 45):
         buffer = io.BytesIO()
         fig.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
         data = _few_colors(buffer.getvalue())
