@@ -58,7 +58,7 @@ cfg = lab.settings(
 # ## The question
 #
 # Sun and wind deliver power when they please. One way to store it is hydrogen: current splits water,
-# and a fuel cell burns the hydrogen later. Both happen on the surface of a *catalyst*, a solid that speeds up a reaction
+# and a fuel cell makes current of the hydrogen later. Both happen on the surface of a *catalyst*, a solid that speeds up a reaction
 # and is not used up. Platinum does it well, and costs a large part of a fuel cell. What else would do?
 #
 # A surface works if it holds hydrogen neither too weakly nor too strongly. The number to know is the *adsorption energy*:
@@ -111,7 +111,7 @@ lab.predict(
 # ## The naive way, measured
 #
 # First, one adsorption energy by hand, and with a better potential. CHGNet is a network with 412,525 weights,
-# trained by its authors on a million quantum-chemical structures of solids. We relax hydrogen on platinum: a few seconds.
+# trained by its authors on more than a million quantum-chemical structures of solids. We relax hydrogen on platinum: a few seconds.
 #
 # The energy of adsorption is a difference: slab with atom, minus slab, minus the atom **in a gas**.
 # Which gas? Here it is half a hydrogen molecule. Every such choice is a *reference*, and mixing two of them costs electronvolts.
@@ -406,7 +406,7 @@ print(driven)
 # %% [markdown] part=10
 # ## The trade-off: who belongs to the top of the volcano?
 #
-# EMT's adsorption energies are not chemistry: it has no electrons. For a ranking we take CHGNet, and check it first.
+# EMT's adsorption energies are not chemistry: its H, C, N and O are toy parameters. For a ranking we take CHGNet, and check it first.
 # Xu and Kitchin (2014) computed the same sites by DFT. Their reference is the free atom, so the two differ by a constant per adsorbate.
 # We move each column by its mean difference, and compare what is left.
 
@@ -461,8 +461,9 @@ measure.table(
 )
 
 # %% [markdown]
-# Platinum comes first, as in every laboratory. Copper comes second, and that is wrong: real copper makes hydrogen poorly.
-# With errors of 0.3 eV no metal is safely in the band, and few are safely out. The volcano excludes nickel; it crowns nobody.
+# Platinum comes first, as in experiments. Copper comes second, and that is wrong: real copper makes hydrogen poorly.
+# Nickel comes last, yet electrolyzers use it. For nickel and aluminum we had no DFT to check CHGNet against.
+# With errors of 0.3 eV no metal is safely in the band, and few are safely out. The volcano crowns nobody.
 #
 # Now choose metals, site and atom yourself, and turn the slab. `sigma` is how far an energy may be off.
 # How large may it be, until the volcano tells nothing?
@@ -558,7 +559,8 @@ for name, way in ways.items():
 #
 # - The *size* of the error. Our labels spread over a tenth of an eV, OC20's over more than two.
 # - OC20's unseen compositions are made of known elements. Our nickel is an element never seen: a harder test.
-# - DFT, water around the surface, oxides, and whether a metal survives in acid.
+# - EMT tells how a pipeline works, and nothing of chemistry. CHGNet tells trends on clean metals, and no absolute energies of O and N.
+# - Neither knows water around the surface, the voltage, oxides, or whether a metal survives in acid.
 # - The paper could not be opened here. Its numbers come from the project's own tables and notes on them.
 
 # %%
@@ -637,7 +639,7 @@ lab.scoreboard(
 # - A graph network learns it from a few hundred examples, as long as the test looks like the training.
 # - An element or an adsorbate that it never saw breaks it, and it does not say so. Split by slab, element and adsorbate.
 # - Learned forces can relax a slab; another calculator must judge the result.
-# - The volcano's top is narrower than the error of the energies. It excludes candidates, it does not crown one.
+# - The volcano's top is narrower than the error of the energies. It names candidates to check, it does not crown one.
 #
 # ## References
 #
