@@ -5,20 +5,17 @@ one float32 step, the largest magnitude of the row divided by 127. Vectors stay 
 """
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load, save
 from torch import Tensor
 
-from course_lib._files import write_bytes
+from course_lib._weights import WeightFile
 from course_lib.llm._model import LMConfig, TinyLM
 
 
-KEY = "tiny_lm"  # the one entry of the metadata: several would come in any order
+FILE = WeightFile("tiny_lm", "checkpoint", "save_lm")
 STEP = ".step"  # ends the name of the steps of a matrix in eight bits
 LEVELS = 127
 
@@ -40,9 +37,9 @@ def save_lm(
             levels = (weight / step.clamp_min(torch.finfo(step.dtype).tiny)).round()
             weights[name], weights[name + STEP] = levels.to(torch.int8), step
         else:
-            weights[name] = weight.contiguous()
+            weights[name] = weight
     about = {"config": dataclasses.asdict(model.config), "facts": facts or {}}
-    write_bytes(Path(file), save(weights, {KEY: json.dumps(about, sort_keys=True)}))
+    FILE.write(file, weights, about)
 
 
 def load_lm(file: str | Path) -> TinyLM:
@@ -50,10 +47,9 @@ def load_lm(file: str | Path) -> TinyLM:
 
     Raises FileNotFoundError for a missing file, ValueError for a damaged or foreign one.
     """
-    about = _about(file)
-    try:
+    about, kept = FILE.about(file), FILE.weights(file)
+    with FILE.reading(file):
         config = LMConfig(**about["config"])
-        kept = load(Path(file).read_bytes())
         with torch.random.fork_rng(devices=[]):
             model = TinyLM(config)
         weights = {
@@ -62,25 +58,9 @@ def load_lm(file: str | Path) -> TinyLM:
             if not name.endswith(STEP)
         }
         model.load_state_dict(weights)
-    except (KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise ValueError(_damaged(file)) from error
     return model.eval()
 
 
 def lm_facts(file: str | Path) -> dict[str, Any]:
     """Return the facts that `save_lm` was given; errors as for `load_lm`."""
-    return _about(file)["facts"]
-
-
-def _about(file: str | Path) -> dict[str, Any]:
-    if not Path(file).is_file():
-        raise FileNotFoundError(f"There is no checkpoint {file}; write one with save_lm.")
-    try:
-        with safe_open(file, "pt") as opened:
-            return json.loads((opened.metadata() or {})[KEY])
-    except (KeyError, ValueError, SafetensorError) as error:
-        raise ValueError(_damaged(file)) from error
-
-
-def _damaged(file: str | Path) -> str:
-    return f"{file} is damaged, or not a checkpoint that save_lm wrote; bring or write it again."
+    return FILE.about(file)["facts"]

@@ -10,7 +10,7 @@ import pytest
 from house import ROOT, assert_none, at, library_files, parse
 
 
-GROUND = {"_paths", "_files", "_frontend"}  # everyone may stand on these
+GROUND = {"_paths", "_files", "_weights", "_frontend"}  # everyone may stand on these
 FLOOR_0 = {"measure", "assets", "training", "sweep", "plotting"}
 SHARED = {"lean", "llm"}  # what several techniques need; a landing between floors 0 and 1
 VERBS = {"__init__", "__main__", "_environment", "_serve", "_bench"}  # the command line, on top

@@ -1,6 +1,7 @@
 """A newcomer clones the repository and types `make lab`."""
 
 import json
+import os
 import signal
 import socket
 import time
@@ -11,7 +12,8 @@ import pytest
 from journey.places import served
 
 
-SECOND_START = 10.0  # seconds to the address
+FACTOR = float(os.environ.get("COURSE_TIME_FACTOR", "1"))  # more on a shared machine
+SECOND_START = 10.0 * FACTOR  # seconds to the address
 
 
 def get(server, path: str) -> bytes:
