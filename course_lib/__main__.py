@@ -150,6 +150,9 @@ BARE = (clean, lock)  # need no environment
 def main(argv: list[str] | None = None) -> int:
     """Parse the command line, enter the environment, run the verb."""
     argv = sys.argv[1:] if argv is None else argv
+    # Torch's threads spin while they wait, and hold up the ones that work when a core is missing.
+    # A thousand turns instead of 300,000: half the time beside a busy program, a tenth more alone.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     arguments, rest = _parser().parse_known_args(argv)
     if rest and arguments.verb is not test:
         _parser().error(f"unknown: {' '.join(rest)}")

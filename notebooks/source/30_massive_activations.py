@@ -356,8 +356,8 @@ chart = figures30.emergence(seen, null, title="Your run follows the record; then
 # At step 0 every block lies in the gray band of the null. Then the ratio rises, in all blocks together.
 # Points are your run, lines are the record. They agree as long as text, seed and machine agree.
 #
-# The course trained one model longer: six blocks, 4,000 steps. At its end it shows the same signs as SmolLM2:
-# the first position and one or two dimensions, whatever the text. But does it *need* its number? We set it to 0 behind one block at a time.
+# The course trained one model longer: six blocks, 8,000 steps. At its end it shows the same signs as SmolLM2:
+# the first position and one dimension, whatever the text. But does it *need* its number? We set it to 0 behind one block at a time.
 
 # %%
 small = llm.load_lm(assets.path("massive_activations_lm"))

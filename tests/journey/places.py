@@ -86,6 +86,7 @@ def served(root: Path, environment: dict[str, str], patience: float = 240) -> It
     make = [["make", "lab", f"PYTHON={BASE_PYTHON}"]] if shutil.which("make") else []
     command, *_ = [*make, [BASE_PYTHON, "-m", "course_lib", "lab"]]
     gone = ("DISPLAY", "WAYLAND_DISPLAY", "VIRTUAL_ENV", "COURSE_STATIC", "MAKEFLAGS", "MAKELEVEL")
+    gone += ("GOMP_SPINCOUNT",)
     kept = {key: value for key, value in os.environ.items() if key not in gone}
     start = time.monotonic()
     process = subprocess.Popen(

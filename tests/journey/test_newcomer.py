@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 
+import psutil
 import pytest
 from journey.places import served
 
@@ -42,6 +43,8 @@ def test_make_lab_twice(newcomer):
         assert notebook["content"]["cells"]
         with pytest.raises(urllib.error.HTTPError, match="403"):
             urllib.request.urlopen(f"http://127.0.0.1:{server.port}/api/contents", timeout=20)
+        running = psutil.Process(server.process.pid).children(recursive=True)
+        assert "1000" in {child.environ().get("GOMP_SPINCOUNT") for child in running}
         assert server.stop() in (0, 2, 130, -signal.SIGINT)
         assert_closed(server.port)
     with served(root, environment) as again:
