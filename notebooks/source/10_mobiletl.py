@@ -45,7 +45,7 @@ cfg = lab.settings(
         blocks=3,
         lr=1e-3,
         seeds=3,
-        tasks={"OpenMoji groups": 3, "handwritten digits": 2},
+        tasks={"OpenMoji groups": 2, "handwritten digits": 2},
         device="cpu",
     ),
     full=dict(
