@@ -90,8 +90,12 @@ def _pip(*arguments: str, show: bool = False) -> str:
 
 def _address(requirement: str) -> str:
     wanted = ("--no-deps", "--only-binary", ":all:", requirement)
-    report = _pip("install", "--dry-run", "--ignore-installed", "--quiet", "--report", "-", *wanted)
-    return json.loads(report)["install"][0]["download_info"]["url"]
+    with tempfile.TemporaryDirectory() as folder:
+        # A file: in a notebook FORCE_COLOR is set, and pip colors what it prints.
+        report = Path(folder) / "report.json"
+        _pip("install", "--dry-run", "--ignore-installed", "--quiet", "--report", str(report), *wanted)
+        found = json.loads(report.read_text(encoding="utf-8"))
+    return found["install"][0]["download_info"]["url"]
 
 
 def _pip_download(requirement: str, part: Path, *, progress: bool) -> None:

@@ -9,6 +9,8 @@ import time
 import warnings
 
 import pytest
+from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell, new_notebook
 from asset_server import WHEEL, fetcher, serving, toy_wheel, write_manifest
 
 from course_lib import assets
@@ -88,6 +90,15 @@ def test_pip_names_the_address_and_the_stream_brings_the_file(pip_index, cache, 
     assets.fetch(progress=False)
     assert capsys.readouterr().out == "toy 1.0: 2.0 MiB, already there\n"
     assert not list(cache.glob("*.part"))
+
+
+def test_a_notebook_finds_the_address_too(pip_index):
+    """A kernel asks programs for colors, pip among them."""
+    ask = "from course_lib.assets import _download; print(_download._address('toy-asset==1.0'))"
+    notebook = new_notebook(cells=[new_code_cell(ask)])
+    NotebookClient(notebook, kernel_name="python3", extra_arguments=["--log-level=ERROR"]).execute()
+    (said,) = notebook.cells[0].outputs
+    assert said.text.partition("#")[0].strip() == pip_index.wheel
 
 
 def test_filled_cache_never_asks_pip_nor_the_network(direct, cache, body, monkeypatch):
