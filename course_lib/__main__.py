@@ -164,7 +164,7 @@ def main(argv: list[str] | None = None) -> int:
             print(problem, file=sys.stderr)
             return 1
         if Path(sys.prefix).resolve() != python.parent.parent.resolve():
-            return subprocess.run([python, "-m", "course_lib", *argv], cwd=_root()).returncode
+            return _enter(python, argv)
     try:
         return arguments.verb(arguments)
     except KeyboardInterrupt:
@@ -191,6 +191,16 @@ def _root() -> Path:
     if root is None:
         raise SystemExit("This verb works on a checkout of the course; clone the repository first.")
     return root
+
+
+def _enter(python: Path, argv: list[str]) -> int:
+    """Run the same command inside the environment; return its exit status."""
+    inside = subprocess.Popen([python, "-m", "course_lib", *argv], cwd=_root())
+    while True:
+        try:
+            return inside.wait()
+        except KeyboardInterrupt:
+            continue  # Ctrl-C reaches the command as well, which ends in its own way
 
 
 def _run(*command: str) -> int:

@@ -75,9 +75,11 @@ class Server:
         """Where it listens."""
         return int(ADDRESS.search(self.address)[1])
 
-    def stop(self) -> int:
-        """Press Ctrl-C; return the exit status."""
-        return _stop(self.process)
+    def stop(self) -> tuple[int, str]:
+        """Press Ctrl-C; return the exit status, and what was printed since the address."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        said = _read(self.process, time.monotonic() + 20, until=None)
+        return _stop(self.process), said
 
 
 @contextmanager
@@ -94,7 +96,7 @@ def served(root: Path, environment: dict[str, str], patience: float = 240) -> It
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     try:
-        printed = _read_until_address(process, start + patience)
+        printed = _read(process, start + patience, until=ADDRESS)
         found = ADDRESS.search(printed)
         assert found, f"`{' '.join(map(str, command))}` printed no address:\n{printed}"
         yield Server(found[0], time.monotonic() - start, printed, process)
@@ -102,9 +104,10 @@ def served(root: Path, environment: dict[str, str], patience: float = 240) -> It
         _stop(process)
 
 
-def _read_until_address(process: subprocess.Popen, deadline: float) -> str:
+def _read(process: subprocess.Popen, deadline: float, until: re.Pattern | None) -> str:
+    """Read what is printed until a pattern appears, the output ends, or the time is over."""
     printed, pipe = "", process.stdout.fileno()
-    while time.monotonic() < deadline and not ADDRESS.search(printed):
+    while time.monotonic() < deadline and not (until and until.search(printed)):
         if select.select([pipe], [], [], 0.2)[0]:
             data = os.read(pipe, 65_536)
             printed += data.decode("utf-8", "replace")
