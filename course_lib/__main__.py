@@ -164,7 +164,7 @@ def main(argv: list[str] | None = None) -> int:
             print(problem, file=sys.stderr)
             return 1
         if Path(sys.prefix).resolve() != python.parent.parent.resolve():
-            return _enter(python, argv)
+            return _call([str(python), "-m", "course_lib", *argv])
     try:
         return arguments.verb(arguments)
     except KeyboardInterrupt:
@@ -193,22 +193,19 @@ def _root() -> Path:
     return root
 
 
-def _enter(python: Path, argv: list[str]) -> int:
-    """Run the same command inside the environment; return its exit status."""
-    inside = subprocess.Popen([python, "-m", "course_lib", *argv], cwd=_root())
-    while True:
-        try:
-            return inside.wait()
-        except KeyboardInterrupt:
-            continue  # Ctrl-C reaches the command as well, which ends in its own way
-
-
 def _run(*command: str) -> int:
     """Run a Python module of the environment in the checkout; return its exit status."""
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    return subprocess.run(
-        [sys.executable, "-m", *command], cwd=_root(), env=environment, check=False
-    ).returncode
+    return _call([sys.executable, "-m", *command], PYTHONUNBUFFERED="1")
+
+
+def _call(command: list[str], **settings: str) -> int:
+    """Run a command in the checkout; return its exit status."""
+    called = subprocess.Popen(command, cwd=_root(), env={**os.environ, **settings})
+    while True:
+        try:
+            return called.wait()
+        except KeyboardInterrupt:
+            continue  # Ctrl-C reaches the command as well, which ends in its own way
 
 
 if __name__ == "__main__":
