@@ -5,6 +5,7 @@ A bare Python is enough to start: this file imports only the standard library.
 """
 
 import argparse
+import contextlib
 import os
 import subprocess
 import sys
@@ -145,6 +146,7 @@ VERBS = (
     lock,
 )
 BARE = (clean, lock)  # need no environment
+PATIENCE = 10.0  # seconds that a command has to end after Ctrl-C
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -164,7 +166,7 @@ def main(argv: list[str] | None = None) -> int:
             print(problem, file=sys.stderr)
             return 1
         if Path(sys.prefix).resolve() != python.parent.parent.resolve():
-            return _call([str(python), "-m", "course_lib", *argv])
+            return _enter(python, argv)
     try:
         return arguments.verb(arguments)
     except KeyboardInterrupt:
@@ -193,19 +195,27 @@ def _root() -> Path:
     return root
 
 
-def _run(*command: str) -> int:
-    """Run a Python module of the environment in the checkout; return its exit status."""
-    return _call([sys.executable, "-m", *command], PYTHONUNBUFFERED="1")
-
-
-def _call(command: list[str], **settings: str) -> int:
-    """Run a command in the checkout; return its exit status."""
-    called = subprocess.Popen(command, cwd=_root(), env={**os.environ, **settings})
+def _enter(python: Path, argv: list[str]) -> int:
+    """Run the same verb inside the environment; return its exit status."""
+    inside = subprocess.Popen([python, "-m", "course_lib", *argv], cwd=_root())
     while True:
         try:
-            return called.wait()
+            return inside.wait()
         except KeyboardInterrupt:
-            continue  # Ctrl-C reaches the command as well, which ends in its own way
+            continue  # Ctrl-C reaches the verb as well, which ends in its own way
+
+
+def _run(*command: str) -> int:
+    """Run a Python module of the environment in the checkout; return its exit status."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    running = subprocess.Popen([sys.executable, "-m", *command], cwd=_root(), env=environment)
+    try:
+        return running.wait()
+    except KeyboardInterrupt:
+        with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+            running.wait(PATIENCE)  # it got the Ctrl-C too: time to end what it started
+        running.terminate()
+        return running.wait()
 
 
 if __name__ == "__main__":

@@ -37,7 +37,9 @@ class WeightFile:
         Raises FileNotFoundError for a missing file, ValueError for a damaged or foreign one.
         """
         if not Path(file).is_file():
-            raise FileNotFoundError(f"There is no {self.noun} {file}; write one with {self.writer}.")
+            raise FileNotFoundError(
+                f"There is no {self.noun} {file}; write one with {self.writer}."
+            )
         with self.reading(file), safe_open(file, "pt") as opened:
             return json.loads((opened.metadata() or {})[self.key])
 

@@ -89,11 +89,11 @@ def _pip(*arguments: str, show: bool = False) -> str:
 
 
 def _address(requirement: str) -> str:
-    wanted = ("--no-deps", "--only-binary", ":all:", requirement)
+    wanted = ("--ignore-installed", "--no-deps", "--only-binary", ":all:", requirement)
     with tempfile.TemporaryDirectory() as folder:
         # A file: in a notebook FORCE_COLOR is set, and pip colors what it prints.
         report = Path(folder) / "report.json"
-        _pip("install", "--dry-run", "--ignore-installed", "--quiet", "--report", str(report), *wanted)
+        _pip("install", "--dry-run", "--quiet", "--report", str(report), *wanted)
         found = json.loads(report.read_text(encoding="utf-8"))
     return found["install"][0]["download_info"]["url"]
 

@@ -4,8 +4,9 @@
 
 Eight architectures, two seeds each, for the first 800 steps of a schedule of 4000. Before them
 comes the reference, trained to the end of 8000 steps with a seed of its own. Finished runs stay in
-`--folder`, so a second call runs only what is missing. Written are `trajectories.csv` with its versions beside it,
-and the trained reference. A table that other settings made is kept unless `--force` is given.
+`--folder`, so a second call runs only what is missing. Written are `trajectories.csv` with its
+versions beside it, and the trained reference. A table that other settings made is kept unless
+`--force` is given.
 """
 
 import argparse

@@ -9,9 +9,9 @@ import time
 import warnings
 
 import pytest
+from asset_server import WHEEL, fetcher, serving, toy_wheel, write_manifest
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
-from asset_server import WHEEL, fetcher, serving, toy_wheel, write_manifest
 
 from course_lib import assets
 from course_lib.assets import _download, _manifest
