@@ -76,8 +76,9 @@ def by_block(table: "pandas.DataFrame", null: float | int, title: str) -> Figure
     range. A filled mark says that the criterion of Sun et al. holds in every window.
     """
     one: Any = table.groupby("block")[["top1", "median", "ratio"]].mean()
-    low, high = table.groupby("block")["ratio"].min(), table.groupby("block")["ratio"].max()
-    holds = massive.is_massive(table["top1"], table["median"])
+    low: Any = table.groupby("block")["ratio"].min()
+    high: Any = table.groupby("block")["ratio"].max()
+    holds = massive.is_massive(table["top1"].to_numpy(), table["median"].to_numpy())
     everywhere: Any = table.assign(holds=holds).groupby("block")["holds"].all()
     found = list(one.index[everywhere])
     peak = one["ratio"].idxmax()

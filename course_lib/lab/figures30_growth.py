@@ -67,7 +67,7 @@ def shapes(table: "pandas.DataFrame", title: str) -> Figure:
 
     Columns: blocks, width, heads, positions, bos, seed, step, block, ratio.
     """
-    panels = list(table.groupby(ARCHITECTURE, sort=False))
+    panels: list[tuple[Any, Any]] = list(table.groupby(ARCHITECTURE, sort=False))
     cols = min(3, len(panels))
     rows = -(-len(panels) // cols)
     names = [_architecture(dict(zip(ARCHITECTURE, key, strict=True))) for key, _ in panels]

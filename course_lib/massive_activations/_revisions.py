@@ -28,11 +28,13 @@ def revision_run(
     Raises AssetError for a size, a step or a text that cannot be had.
     """
     name = f"pythia-{size}"
-    model = assets.language_model(name, revision=f"step{step}").to(device)
+    model: Any = assets.language_model(name, revision=f"step{step}")
+    model.to(device)
     ids = torch.tensor(
         assets.tokenizer(name)(assets.text(text), add_special_tokens=False)["input_ids"]
     )
     table = probe(model, llm.windows(ids, length, count).to(device), progress=False)
     table["at_start"] = (table["position"] == 0).astype(float)
-    means = table.groupby("block", as_index=False)[["top1", "median", "ratio", "at_start"]].mean()
+    columns = ["top1", "median", "ratio", "at_start"]
+    means: Any = table.groupby("block", as_index=False)[columns].mean()
     return means.to_dict("records")
