@@ -153,7 +153,7 @@ def main(argv: list[str] | None = None) -> int:
     """Parse the command line, enter the environment, run the verb."""
     argv = sys.argv[1:] if argv is None else argv
     # Torch's threads spin while they wait, and hold up the ones that work when a core is missing.
-    # A thousand turns instead of 300,000: half the time beside a busy program, a tenth more alone.
+    # Few turns shorten a step beside a busy program, and lengthen it a little on a quiet machine.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     arguments, rest = _parser().parse_known_args(argv)
     if rest and arguments.verb is not test:

@@ -43,7 +43,7 @@ Row = dict[str, Any]
 def checkpoint_steps(steps: int) -> list[int]:
     """Return where a run of `steps` is measured: 0, 1, 2, ... 12, 13, then 8 % apart, and `steps`.
 
-    Runs of different lengths share their checkpoints: 63 in a run of 800 steps, 84 in one of 4000.
+    Runs of different lengths share their checkpoints: 63 in a run of 800 steps, 93 in one of 8000.
     """
     chosen, step = [0], 1
     while step < steps:
